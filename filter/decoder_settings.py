@@ -1,0 +1,150 @@
+"""decoder.json of a model directory: how the model's probabilities become spans.
+
+Windows, thresholds and calibration belong to a model as much as its weights do, and stand beside
+them, in a file that a person can read and change. Every key is checked: a misspelt threshold would
+otherwise be no threshold at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from filter.errors import WinnowError, unknown
+from filter.windows import SPECIAL_TOKENS
+
+FORMAT = 1
+"""Version of decoder.json that is written and read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What a threshold costs and brings, as measured when the model was calibrated."""
+
+    threshold: float
+    prose_loss: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """The contents of decoder.json: how probabilities become spans.
+
+    Attributes:
+        window: Tokens that the model sees at once, [CLS] and [SEP] included.
+        overlap: Tokens that neighbouring windows share at least.
+        threshold: Probability of spam that a run must reach to be cut.
+        low_ratio: Share of the threshold down to which a run extends around its peak.
+        min_gap: Longest hole, in characters, that is cut with its two sides.
+        temperature: Divides the logits: calibrates the probabilities.
+        curve: What other thresholds cost, by ascending threshold.
+    """
+
+    window: int = 256
+    overlap: int = 64
+    threshold: float = 0.5
+    low_ratio: float = 0.5
+    min_gap: int = 1
+    temperature: float = 1.0
+    curve: tuple[CurvePoint, ...] = ()
+
+    def threshold_at(self, max_prose_loss: float) -> float:
+        """The lowest threshold of the curve whose prose loss is at most `max_prose_loss`.
+
+        Raises:
+            WinnowError: If the curve is empty or never gets that low.
+        """
+        fitting = [p.threshold for p in self.curve if p.prose_loss <= max_prose_loss]
+        if fitting:
+            return min(fitting)
+        if not self.curve:
+            raise WinnowError(
+                "the model has no curve of prose loss by threshold in its decoder.json:"
+                " run `winnow calibrate`, or give a threshold instead"
+            )
+        lowest = min(point.prose_loss for point in self.curve)
+        raise WinnowError(
+            f"no threshold of the model's curve has a prose loss of {max_prose_loss:g} or less;"
+            f" the lowest is {lowest:g}"
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        WinnowError: If it cannot be read or is something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WinnowError(f"{path}: cannot be read ({error.strerror})") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WinnowError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise WinnowError(f"{path}: must hold a JSON object, not {type(value).__name__}")
+    return value
+
+
+def read_decoder(path: Path) -> DecoderSettings:
+    """Read and check a decoder.json; keys that are absent take their defaults.
+
+    Raises:
+        WinnowError: If a key is unknown or a value out of range.
+    """
+    values = read_json(path)
+    known = ["format", *(field.name for field in fields(DecoderSettings))]
+    for key in values:
+        if key not in known:
+            raise WinnowError(f"{path}: {unknown('key', key, known)}")
+    version = values.pop("format", None)
+    if version != FORMAT:
+        raise WinnowError(f"{path}: format must be {FORMAT}, not {version!r}")
+    _check_number(path, values, "window", whole=True, low=SPECIAL_TOKENS + 1)
+    window = values.get("window", DecoderSettings.window)
+    _check_number(path, values, "overlap", whole=True, low=0, high=window - SPECIAL_TOKENS - 1)
+    _check_number(path, values, "threshold", low=0, high=1, above=True)
+    _check_number(path, values, "low_ratio", low=0, high=1, above=True)
+    _check_number(path, values, "min_gap", whole=True, low=0)
+    _check_number(path, values, "temperature", low=0, above=True)
+    values["curve"] = _curve(path, values.get("curve", []))
+    return DecoderSettings(**values)
+
+
+def _check_number(
+    path: Path,
+    values: dict[str, Any],
+    key: str,
+    *,
+    low: float,
+    high: float = float("inf"),
+    whole: bool = False,
+    above: bool = False,
+) -> None:
+    """Check that a value, if there is one, lies in [low, high], or (low, high] with `above`."""
+    if key not in values:
+        return
+    value = values[key]
+    is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if is_number and (low < value if above else low <= value) and value <= high:
+        return
+    kind = "a whole number" if whole else "a number"
+    start = f"above {low:g}" if above else f"of at least {low:g}"
+    end = f" and at most {high:g}" if high != float("inf") else ""
+    raise WinnowError(f"{path}: {key} must be {kind} {start}{end}, not {value!r}")
+
+
+def _curve(path: Path, points: Any) -> tuple[CurvePoint, ...]:
+    known = {field.name for field in fields(CurvePoint)}
+    if not isinstance(points, list):
+        raise WinnowError(f"{path}: curve must be a list of points, not {type(points).__name__}")
+    for number, point in enumerate(points):
+        if not isinstance(point, dict) or set(point) != known:
+            raise WinnowError(
+                f"{path}: point {number} of curve must have the keys {', '.join(sorted(known))}"
+            )
+        for key in known:
+            _check_number(path, point, key, low=0, high=1)
+    return tuple(sorted((CurvePoint(**p) for p in points), key=lambda p: p.threshold))

@@ -1,0 +1,263 @@
+"""Character probabilities to the spans that are cut.
+
+Which characters are cut is settled first, from the summed probability of the labels to be cut, by
+operators that are all increasing: more probability, or a lower threshold, never cuts less.
+    1. hysteresis: runs above `low_ratio * threshold` that reach `threshold` somewhere;
+    2. closing: holes of at most `min_gap` characters inside a line;
+    3. blanks: those between two cut characters, those found as noise, and the line break of a line
+       that is cut whole.
+Only then are the cut characters named: the labels partition them and never change what is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filter.labels import NOISE
+from filter.spans import Span
+
+SWITCH_COST = 3.0
+"""Nats of evidence that a change of label inside a line must bring, so that labels do not flicker
+from character to character."""
+
+_LINE_BREAKS = "\n\r\u2028\u2029"
+_BLANKS = np.array(
+    [code for code in range(0x3001) if chr(code).isspace()],
+    dtype=np.uint32,
+)
+
+Mask = NDArray[np.bool_]
+
+
+def decode_spans(
+    text: str,
+    probabilities: NDArray[np.float32],
+    names: Sequence[str],
+    *,
+    threshold: float,
+    keep: Sequence[str] = (),
+    low_ratio: float = 0.5,
+    min_gap: int = 1,
+) -> list[Span]:
+    """The spans of a page that are cut at a threshold.
+
+    A lower threshold, and a shorter `keep`, cut at least the same characters.
+
+    Args:
+        text: A page.
+        probabilities: (len(text), labels) probabilities, prose first.
+        names: Label names by id, prose first.
+        threshold: Probability that a run must reach to be cut.
+        keep: Labels that are left in: their probability counts as prose.
+        low_ratio: Share of the threshold down to which a run extends around its peak.
+        min_gap: Longest hole, in characters that are not blank, that is cut with its two sides.
+
+    Returns:
+        Sorted spans that do not overlap; neighbours differ in their label.
+    """
+    cut_ids = [index for index, name in enumerate(names) if index > 0 and name not in keep]
+    if not text or not cut_ids:
+        return []
+    spam = probabilities[:, cut_ids]
+    # Column by column: a float sum of more columns in the same order is never smaller.
+    p_cut = np.zeros(len(text), dtype=np.float32)
+    for column in spam.T:
+        p_cut += column
+    lines = Lines(text)
+    found_blank = np.zeros(len(text), dtype=np.bool_)
+    if NOISE in names and NOISE not in keep:
+        # Neither threshold nor keep may change what a blank is called.
+        is_noise = probabilities[:, 1:].argmax(axis=1) + 1 == names.index(NOISE)
+        found_blank = is_noise & (p_cut >= threshold)
+    mask = cut_mask(
+        lines,
+        p_cut,
+        threshold=threshold,
+        low_ratio=low_ratio,
+        min_gap=min_gap,
+        found_blank=found_blank,
+    )
+    label = name_characters(lines, mask, spam)
+    label[mask] += 1
+    edges = np.flatnonzero(np.diff(label, prepend=-1, append=-1))
+    spans = []
+    for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        if not mask[start]:
+            continue
+        solid = ~lines.is_blank[start:end]
+        inside = p_cut[start:end]
+        score = float(inside[solid].mean() if solid.any() else inside.mean())
+        name = names[cut_ids[int(label[start]) - 1]]
+        spans.append(Span(start, end, name, min(score, 1.0), text[start:end]))
+    return spans
+
+
+class Lines:
+    """Where the blanks and the lines of a page are.
+
+    Attributes:
+        is_blank: (n,) blanks, line breaks among them.
+        is_break: (n,) characters of line breaks.
+        solid: Indices of the characters that are not blank.
+        line: (n,) number of the line; a line break belongs to the line that it ends.
+    """
+
+    def __init__(self, text: str) -> None:
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        self.is_blank: Mask = np.isin(codes, _BLANKS)
+        self.is_break: Mask = np.isin(codes, [ord(char) for char in _LINE_BREAKS])
+        self.solid = np.flatnonzero(~self.is_blank)
+        ends = self.is_break.copy()
+        ends[:-1] &= ~((codes[:-1] == 0x0D) & (codes[1:] == 0x0A))  # \r\n ends a line but once
+        self.line = np.zeros(len(codes), dtype=np.int32)
+        np.cumsum(ends[:-1], out=self.line[1:])
+
+
+def cut_mask(
+    lines: Lines,
+    p_cut: NDArray[np.float32],
+    *,
+    threshold: float,
+    low_ratio: float,
+    min_gap: int,
+    found_blank: Mask,
+) -> Mask:
+    """Which characters are cut.
+
+    Args:
+        lines: Blanks and lines of the page.
+        p_cut: (n,) probability that a character is spam of a kind to be cut.
+        threshold: Probability that a run must reach.
+        low_ratio: Share of the threshold down to which a run extends.
+        min_gap: Longest hole that is cut with its two sides.
+        found_blank: (n,) blanks that are spam in their own right; ignored elsewhere.
+
+    Returns:
+        (n,) mask.
+    """
+    mask = found_blank & lines.is_blank & ~lines.is_break
+    # A blank neither breaks a run nor starts one: runs are looked for as if there were none.
+    solid_p = p_cut[lines.solid]
+    solid_cut = hysteresis(solid_p >= low_ratio * threshold, solid_p >= threshold)
+    solid_cut = close_holes(solid_cut, lines.line[lines.solid], min_gap)
+    mask[lines.solid] = solid_cut
+    return mask | _blanks_between(lines, mask) | _whole_lines(lines, mask)
+
+
+def hysteresis(weak: Mask, strong: Mask) -> Mask:
+    """The runs of `weak` that hold at least one of `strong`; both (n,)."""
+    run = np.cumsum(np.diff(weak, prepend=False))  # a new number at every change
+    kept = np.zeros(int(run[-1]) + 1 if len(run) else 1, dtype=np.bool_)
+    kept[run[strong & weak]] = True
+    result: Mask = weak & kept[run]
+    return result
+
+
+def close_holes(mask: Mask, line: NDArray[np.int32], longest: int) -> Mask:
+    """Fill holes of at most `longest` characters whose two sides stand in one line; both (n,)."""
+    ones = np.flatnonzero(mask)
+    hole = np.diff(ones) - 1
+    fill = (hole > 0) & (hole <= longest) & (line[ones[:-1]] == line[ones[1:]])
+    return mask | _between(ones[:-1][fill], ones[1:][fill], len(mask))
+
+
+def _between(left: NDArray[np.intp], right: NDArray[np.intp], length: int) -> Mask:
+    """(length,) what lies strictly between each of `left` and its `right`; none overlap."""
+    change = np.zeros(length + 1, dtype=np.int8)
+    change[left + 1] += 1
+    change[right] -= 1
+    inside: Mask = np.cumsum(change[:-1], dtype=np.int8) > 0
+    return inside
+
+
+def _whole(lines: Lines, mask: Mask) -> Mask:
+    """(lines,) lines that hold characters, all of which are cut."""
+    n_lines = int(lines.line[-1]) + 1
+    solid = np.bincount(lines.line[lines.solid], minlength=n_lines)
+    is_cut = np.bincount(lines.line[lines.solid[mask[lines.solid]]], minlength=n_lines)
+    whole: Mask = (solid > 0) & (solid == is_cut)
+    return whole
+
+
+def _blanks_between(lines: Lines, mask: Mask) -> Mask:
+    """Blanks between two cut characters; across a line break only after a line that is cut whole.
+
+    Were it otherwise, spam at the end of one paragraph and at the head of the next would glue the
+    two paragraphs together.
+    """
+    left, right = lines.solid[:-1], lines.solid[1:]
+    bridged = mask[left] & mask[right] & (right - left > 1)
+    is_same_line = lines.line[left] == lines.line[right]
+    bridged &= is_same_line | _whole(lines, mask)[lines.line[left]]
+    return _between(left[bridged], right[bridged], len(mask))
+
+
+def _whole_lines(lines: Lines, mask: Mask) -> Mask:
+    """All of the lines that are cut whole, line break included; a last line that has none takes
+    the one before it."""
+    whole = _whole(lines, mask)
+    result: Mask = whole[lines.line]
+    last = int(lines.line[-1])
+    if whole[last] and last > 0 and not lines.is_break[-1]:
+        # Only its break: the line before it may have blanks of its own at its end.
+        first = int(np.searchsorted(lines.line, last))
+        result[:first] |= (lines.line[:first] == last - 1) & lines.is_break[:first]
+    return result
+
+
+def name_characters(lines: Lines, mask: Mask, spam: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The label of every cut character, smoothed.
+
+    Inside a line of a run the labels are the most probable sequence in which each change costs
+    `SWITCH_COST`; blanks have no say in it and go with the character before them.
+
+    Args:
+        lines: Blanks and lines of the page.
+        mask: (n,) characters that are cut.
+        spam: (n, labels) probabilities of the labels to be cut.
+
+    Returns:
+        (n,) column of `spam` for the characters that are cut, 0 elsewhere.
+    """
+    label = np.zeros(len(mask), dtype=np.int32)
+    votes = mask & ~lines.is_blank
+    starts = np.flatnonzero(mask & ~np.concatenate(([False], mask[:-1])))
+    ends = np.flatnonzero(mask & ~np.concatenate((mask[1:], [False]))) + 1
+    best = spam.argmax(axis=1)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        voters = np.flatnonzero(votes[start:end]) + start
+        if len(voters) == 0:
+            label[start:end] = best[start:end][spam[start:end].max(axis=1).argmax()]
+            continue
+        named = best[voters]
+        if (named != named[0]).any():
+            named = _smooth(spam[voters], lines.line[voters])
+        # Each stretch goes from its voter to the next one; blanks at the head to the first.
+        stretch = np.diff(voters, prepend=start, append=end)
+        stretch[1] += stretch[0]
+        label[start:end] = np.repeat(named, stretch[1:])
+    return label
+
+
+def _smooth(spam: NDArray[np.float32], line: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Most probable labels, (n, labels) to (n,), where a change inside a line costs SWITCH_COST."""
+    log = np.log(np.maximum(spam, 1e-6)).astype(np.float64)
+    n, n_labels = log.shape
+    came_from = np.zeros((n, n_labels), dtype=np.int8 if n_labels < 128 else np.int32)
+    is_new_line = np.diff(line, prepend=line[0]) != 0
+    total = log[0].copy()
+    stay = np.arange(n_labels)
+    for i in range(1, n):
+        best = int(total.argmax())
+        switched = total[best] - (0.0 if is_new_line[i] else SWITCH_COST)
+        changes = total < switched
+        came_from[i] = np.where(changes, best, stay)
+        total = np.where(changes, switched, total) + log[i]
+    labels = np.empty(n, dtype=np.int64)
+    labels[-1] = total.argmax()
+    for i in range(n - 1, 0, -1):
+        labels[i - 1] = came_from[i, labels[i]]
+    return labels

@@ -1,0 +1,41 @@
+"""Errors that a user can act on.
+
+Everything Winnow refuses on purpose is a `WinnowError`: one line that names the file, the record
+or the value at fault and the way out. The command line prints that line and leaves with
+`exit_code`; anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """The one of `choices` that `name` was most likely meant to be, or None."""
+    matches = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """A message for a name that is not known.
+
+    >>> unknown("label", "keywrod", ["keyword", "ad"])
+    "unknown label 'keywrod' (did you mean 'keyword'?); known: keyword, ad"
+    """
+    known = list(choices)
+    guess = nearest(name, known)
+    hint = f" (did you mean {guess!r}?)" if guess is not None else ""
+    return f"unknown {kind} {name!r}{hint}; known: {', '.join(known)}"
+
+
+class WinnowError(Exception):
+    """Something that the user can put right: a file, a record, a model or a setting."""
+
+    exit_code = 2
+
+
+class UsageError(WinnowError):
+    """An option or an argument that cannot be meant."""
+
+    exit_code = 2

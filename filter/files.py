@@ -1,0 +1,208 @@
+"""Files in and out: opened by extension, read by line, written whole or not at all.
+
+``.gz``, ``.xz`` and ``.zst`` are decompressed as they are read, in bounded memory; a file that ends
+too early is an error, never a short page. What is written goes to a temporary file beside its
+target, which takes the target's name only when all of it is there. ``-`` is stdin or stdout.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+from filter.errors import UsageError, WinnowError
+
+COMPRESSED = (".gz", ".xz", ".zst")
+"""Extensions that are decompressed on reading and compressed on writing."""
+
+BUFFER_SIZE = 1 << 20
+
+
+def base_name(path: str) -> str:
+    """The file's name without the extension of a compression: ``a/b.jsonl.zst`` is ``b.jsonl``."""
+    name = os.path.basename(path)
+    root, extension = os.path.splitext(name)
+    return root if extension.lower() in COMPRESSED else name
+
+
+def require_file(path: str) -> None:
+    """Checks that a path can be read from, before anything else is done.
+
+    Raises:
+        UsageError: there is nothing of that name, or it is a directory, or not ours to read.
+    """
+    if path == "-":
+        return
+    if os.path.isdir(path):
+        raise UsageError(f"{path}: is a directory; name the files in it, such as {path}/*.txt")
+    if not os.path.exists(path):
+        raise UsageError(f"{path}: no such file")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"{path}: permission denied")
+
+
+def open_bytes(path: str) -> io.BufferedReader:
+    """Opens a file for reading, decompressed by its extension; close it, or use it in ``with``.
+
+    Raises:
+        UsageError: the file cannot be opened.
+        WinnowError: on reading, when it cannot be decompressed to its end.
+    """
+    require_file(path)
+    if path == "-":
+        return open(0, "rb", closefd=False)
+    raw = open(path, "rb")  # noqa: SIM115  (whoever asked for it closes it)
+    extension = os.path.splitext(path)[1].lower()
+    if extension not in COMPRESSED:
+        return raw
+    return io.BufferedReader(_Decompressed(raw, path, extension), BUFFER_SIZE)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole of a file, decompressed by its extension."""
+    with open_bytes(path) as stream:
+        return stream.read()
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Opens a file for writing that appears under its name only when the block ends well.
+
+    Compresses by extension. Whatever is no regular file (``-``, a device, a pipe) is written to
+    directly. An error in the block leaves an earlier file of that name as it was.
+
+    Raises:
+        UsageError: the file cannot be created there.
+    """
+    if os.fspath(path) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    # A link is followed: what it points to is replaced, not the link.
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        if target.is_dir():
+            raise UsageError(f"{target}: is a directory")
+        with open(target, "wb") as raw:
+            yield raw
+        return
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        raw = open(temporary, "xb")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        with raw, _compressed(raw, target.name) as stream:
+            yield stream
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _compressed(raw: IO[bytes], name: str) -> IO[bytes]:
+    """A stream that compresses what is written to it, by the extension of the target's name."""
+    extension = os.path.splitext(name)[1].lower()
+    if extension == ".gz":
+        import gzip
+
+        # No time stamp: the same pages give the same bytes.
+        return cast("IO[bytes]", gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
+    if extension == ".xz":
+        import lzma
+
+        return cast("IO[bytes]", lzma.LZMAFile(raw, "wb"))
+    if extension == ".zst":
+        import zstandard
+
+        # Left open on closing: the temporary file is the caller's to close.
+        return zstandard.ZstdCompressor().stream_writer(raw, closefd=False)
+    return raw
+
+
+class _Decompressed(io.RawIOBase):
+    """What a compressed file holds; an error in it names the file."""
+
+    def __init__(self, raw: IO[bytes], path: str, extension: str) -> None:
+        self._raw = raw
+        self._path = path
+        self._errors: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error)
+        self._stream: Any
+        if extension == ".gz":
+            import gzip
+
+            self._stream = gzip.GzipFile(fileobj=raw)
+        elif extension == ".xz":
+            import lzma
+
+            self._stream = lzma.LZMAFile(raw)  # noqa: SIM115  (closed by close)
+            self._errors += (lzma.LZMAError,)
+        else:
+            import zstandard
+
+            self._stream = _ZstdReader(raw)
+            self._errors += (zstandard.ZstdError,)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            return int(self._stream.readinto(buffer))
+        except self._errors as error:
+            raise WinnowError(f"{self._path}: broken compressed file: {error}") from error
+
+    def close(self) -> None:
+        self._stream.close()
+        self._raw.close()
+        super().close()
+
+
+class _ZstdReader(io.RawIOBase):
+    """Decompresses Zstandard frames, one after the other, and says when the last is cut short.
+
+    (The library's own stream reader takes a truncated file for a finished one.)
+    """
+
+    INPUT_SIZE = 8192
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        import zstandard
+
+        self._raw = raw
+        self._new_frame = zstandard.ZstdDecompressor().decompressobj
+        self._frame = self._new_frame()
+        self._in_frame = False
+        self._input = b""
+        self._output = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._output:
+            if not self._input:
+                self._input = self._raw.read(self.INPUT_SIZE)
+            if not self._input:
+                if self._in_frame:
+                    raise EOFError("it ends before its end-of-stream marker")
+                return 0
+            self._in_frame = True
+            self._output = memoryview(self._frame.decompress(self._input))
+            self._input = b""
+            if self._frame.eof:
+                self._input = self._frame.unused_data
+                self._frame = self._new_frame()
+                self._in_frame = False
+        size = min(len(buffer), len(self._output))
+        buffer[:size] = self._output[:size]
+        self._output = self._output[size:]
+        return size

@@ -1,0 +1,1 @@
+"""Making a model: corpus, injection, fine-tuning, evaluation, calibration, export."""

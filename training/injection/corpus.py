@@ -1,0 +1,120 @@
+"""Clean prose to inject into and to cut foreign strings from.
+
+Documents are held in memory by domain. Whole sources, and documents that hold one of some strings, are
+held out for evaluation; a store serves either part.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+
+from filter.errors import WinnowError
+from filter.files import open_bytes
+
+MIN_DOCUMENT = 40
+"""Shorter documents make no page."""
+
+
+class ProseStore:
+    """Documents with their domains, drawn by source weight."""
+
+    def __init__(self, documents: Sequence[tuple[str, str, str]], weights: Mapping[str, float]):
+        """Takes ``(source, domain, text)`` rows; a source's weight multiplies its documents' chance.
+
+        A document counts by its length up to 2,000 characters, so that neither one-line reviews nor
+        whole books crowd out the rest.
+        """
+        if not documents:
+            raise WinnowError("no prose to inject into: every document is short or held out")
+        self.documents = documents
+        chance = [weights.get(s, 1.0) * min(len(text), 2000) for s, _, text in documents]
+        self._cumulative = list(accumulate(chance))
+        by_domain: dict[str, list[int]] = {}
+        for index, (_, domain, _) in enumerate(documents):
+            by_domain.setdefault(domain, []).append(index)
+        self._by_domain = {
+            domain: (indices, list(accumulate(chance[i] for i in indices)))
+            for domain, indices in by_domain.items()
+        }
+
+    def draw(self, rng: Random, domain: str | None = None) -> tuple[str, str]:
+        """A document's ``(domain, text)``; of one domain if given and known."""
+        if domain in self._by_domain:
+            indices, cumulative = self._by_domain[domain]
+            index = indices[bisect(cumulative, rng.random() * cumulative[-1])]
+        else:
+            index = bisect(self._cumulative, rng.random() * self._cumulative[-1])
+        return self.documents[index][1:]
+
+    def piece(self, rng: Random, length: int, domain: str | None = None) -> str:
+        """A random stretch of about ``length`` characters on one line of a random document."""
+        for _ in range(5):
+            _, text = self.draw(rng, domain)
+            start = rng.randrange(max(1, len(text) - length))
+            piece = text[start : start + length]
+            if "\n" in piece:
+                piece = max(piece.split("\n"), key=len)
+            piece = piece.strip()
+            if len(piece) * 2 > length:
+                return piece
+        return piece
+
+
+def read_prose(
+    paths: Iterable[str | Path],
+    *,
+    held_out_sources: Iterable[str] = (),
+    held_out_containing: Iterable[str] = (),
+    limit: int | None = None,
+) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
+    """Reads prose JSONL (``text``, optional ``source`` and ``domain``), plain or compressed.
+
+    Returns:
+        ``(source, domain, text)`` rows of the training part and of the held-out part.
+
+    Raises:
+        WinnowError: a line is no JSON object with a ``text``.
+    """
+    sources, strings = set(held_out_sources), tuple(held_out_containing)
+    train: list[tuple[str, str, str]] = []
+    held_out: list[tuple[str, str, str]] = []
+    for path in paths:
+        with open_bytes(str(path)) as lines:
+            for number, line in enumerate(lines, 1):
+                if limit is not None and len(train) >= limit:
+                    break
+                try:
+                    record = json.loads(line)
+                    text = record["text"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise WinnowError(
+                        f"{path}:{number}: not a JSON object with a 'text' ({error})"
+                    ) from error
+                if len(text) < MIN_DOCUMENT:
+                    continue
+                row = (record.get("source", ""), record.get("domain", ""), text)
+                out = row[0] in sources or any(string in text for string in strings)
+                (held_out if out else train).append(row)
+    return train, held_out
+
+
+def read_paragraphs(
+    paths: Iterable[str | Path], *, shortest: int = 50
+) -> list[tuple[str, str, str]]:
+    """Rows as `read_prose` gives them, of the long lines that end as sentences do.
+
+    For pages as crawled: what stands on short lines may be navigation, so it is left out.
+    """
+    rows, _ = read_prose(paths)
+    kept = []
+    for source, domain, text in rows:
+        lines = [line.strip() for line in text.split("\n")]
+        lines = [line for line in lines if len(line) >= shortest and line[-1] in "。！？”"]
+        if lines:
+            kept.append((source, domain or "industry", "\n".join(lines)))
+    return kept

@@ -1,0 +1,135 @@
+"""Background ``hard_negative``: clean text that looks like spam and is none.
+
+Telephone numbers, URLs, prices and addresses that are the content, product and hospital names in their
+own articles, enumerations, short numbered lines, headings, specifications, quoted banned words.
+"""
+
+from __future__ import annotations
+
+from training.injection import placement, strings
+from training.injection.page import Edit, Page
+
+_SENTENCES = (
+    "市民如有疑问，可拨打热线{t}咨询。", "报名电话：{t}，报名时间截至{m}月{d}日。",
+    "据介绍，{x}的价格约为{p}元。",
+    "读者可登录{u}查看全文。", "官方网站{u}已于{m}月{d}日恢复访问。",
+    "会议地点设在{y}市中山路{d}号，联系电话{t}。",
+    "{x}是指用于{z}的一类产品。", "选购{x}时，应当查看生产日期和合格证。",
+    "目前市场上常见的{x}有{a}、{b}和{c}等。",
+    "记者在{y}多家商场看到，{x}售价从{p}元到{q}元不等。", "该公司主要生产{a}、{b}、{c}等产品。",
+    "患者出现{s}时，应及时到正规医院就诊。", "{h}门诊电话为{t}，周一至周五上午接诊。",
+    "经查，当事人在广告中使用“{w}”等用语。",
+    "“{w}”一类的宣传词语被法律禁止。", "{x}的主要参数包括功率、转速和重量。",
+    "投诉举报电话为{t}。", "邮箱：{e}",
+    "快递单号为{n}，客服电话{t}。", "{a}、{b}、{c}、{x}均在抽检之列。",
+    "股票代码{k}的{o}发布公告称，{x}业务收入增长{d}%。",
+    "他把{x}放在桌上，又看了看{a}。", "代码托管在{u}。", "本次团购价{p}元，原价{q}元。",
+    "与{a}相比，{x}更适合{z}。",
+    "{o}的{x}项目已在{y}投产。", "专家提醒，{s}可能与{z}有关。", "医生说，{i}患者平时要注意休息。",
+    "警方提示，不要点击“{w}”之类的链接。", "法院认定，{o}侵犯了{x}的商标权。",
+)  # fmt: skip
+_SPECIFICATIONS = (
+    "型号：{c}", "额定电压：{v}V", "功率：{v}W", "重量：{f}kg", "尺寸：{v}×{w}×{v}mm",
+    "产品名称：{x}", "工作温度：-{d}℃~{v}℃",
+    "材质：{x}", "转速：{v}r/min", "测量范围：0-{v}MPa", "精度：±{f}%", "颜色：黑色、白色",
+    "产地：{y}", "保质期：{d}个月",
+    "配料：{x}、{a}、{b}", "价格：{p}元",
+)  # fmt: skip
+
+
+def _values(page: Page) -> dict[str, object]:
+    rng = page.rng
+
+    def draw(name: str) -> str:
+        return page.material.draw(rng, name, held_out=page.held_out) or strings.term(page)
+
+    def noun() -> str:
+        return strings.listed(page) if rng.random() < 0.6 else strings.term(page, page.domain)
+
+    site = strings.domain_name(rng)
+    return {
+        "t": strings.telephone(rng), "m": rng.randint(1, 12), "d": rng.randint(1, 28), "x": noun(),
+        "p": rng.randint(3, 999), "q": rng.randint(100, 9999), "u": rng.choice(("http://",
+            "https://", "")) + site,
+        "y": draw("cities"), "z": strings.term(page), "a": noun(), "b": noun(), "c": noun(),
+        "s": draw("symptoms"), "h": draw("hospitals"), "w": draw("ad_law_words"),
+        "i": draw("diseases"),
+        "e": strings.digits(rng, 6) + "@" + site.removeprefix("www."), "n": strings.digits(rng, 12),
+        "k": strings.digits(rng, 6), "o": draw("companies_listed"),
+    }  # fmt: skip
+
+
+def sentence(page: Page) -> str:
+    return page.rng.choice(_SENTENCES).format(**_values(page))
+
+
+def specification(page: Page) -> str:
+    rng = page.rng
+    values = _values(page)
+    values |= {
+        "c": "".join(rng.choice("ABCDEFGHKLMNPQSTWXYZ") for _ in range(rng.randint(1, 4)))
+        + rng.choice(("", "-")) + strings.digits(rng, rng.randint(2, 4)),
+        "v": rng.choice((12, 24, 50, 80, 220, 380, 450, 1000)), "w": rng.randint(5, 900),
+        "f": f"{rng.uniform(0, 30):.1f}",
+    }  # fmt: skip
+    return rng.choice(_SPECIFICATIONS).format(**values)
+
+
+def inject(page: Page) -> None:
+    """One kind of look-alike over the page, unlabelled."""
+    rng = page.rng
+    kind = rng.random()
+    if kind < 0.5:
+        rules = ["stop", "line_end"] if rng.random() < 0.7 else ["line_start"]
+        ending = "\n" if rules == ["line_start"] else ""
+        for _ in range(rng.randint(1, 5)):
+            for point in placement.few(page, 1, rules):
+                page.insert(point, sentence(page) + ending, "prose")
+    elif kind < 0.65:
+        lines = "\n".join(specification(page) for _ in range(rng.randint(3, 12)))
+        for point in placement.few(page, 1, ["line_start"]):
+            page.insert(point, lines + "\n", "prose")
+    elif kind < 0.85:
+        _headings(page)
+    else:
+        _numbered_lines(page)
+
+
+def _headings(page: Page) -> None:
+    """Short lines that announce the paragraph below them, made of its own words."""
+    rng = page.rng
+    form = rng.choice(
+        (
+            "{n}、{t}",
+            "{t}",
+            "（{n}）{t}",
+            "{i}.{t}",
+            "第{n}章 {t}",
+            "{i}、{t}",
+            "【{t}】",
+            "第{n}节",
+            "{t}：",
+        )
+    )
+    edits = []
+    lines = placement.body_lines(page, lambda line: len(line) > 40)
+    for index, (start, end) in enumerate(lines):
+        chunks = [c for c in strings.split_terms(page.text[start:end]) if 2 <= len(c) <= 14]
+        if chunks and rng.random() < 0.5:
+            title = rng.choice(chunks) + (rng.choice(chunks) if rng.random() < 0.4 else "")
+            text = form.format(n="一二三四五六七八九十"[index % 10], i=index + 1, t=title)
+            edits.append(Edit(start, start, text + "\n", "prose"))
+    page.apply(edits)
+
+
+def _numbered_lines(page: Page) -> None:
+    """Clauses of the page on numbered lines of their own, as in recipes, rules and steps."""
+    rng = page.rng
+    lines = placement.body_lines(page, lambda line: len(line) > 60)
+    if not lines:
+        return
+    start, end = rng.choice(lines)
+    form = rng.choice(("{i}.{t}", "{i}、{t}", "（{i}）{t}", "第{i}步：{t}", "- {t}", "{t}"))
+    clauses = [c for c in strings.split_clauses(page.text[start:end]) if len(c) > 2]
+    text = "\n".join(form.format(i=i, t=c) for i, c in enumerate(clauses, 1))
+    page.apply([Edit(start, end, text, "prose")])

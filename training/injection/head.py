@@ -1,0 +1,93 @@
+"""Family ``head``: navigation, breadcrumb and byline above an article.
+
+Whole heads of real pages are lent where labelled pages are at hand; real lines one by one and composed
+dates, sources and breadcrumbs make the rest.
+"""
+
+from __future__ import annotations
+
+from training.injection import placement, strings
+from training.injection.lines import Line, date, insert, joined, person, site
+from training.injection.page import Page
+
+_NAVIGATION = ("首页", "新闻", "财经", "体育", "娱乐", "关于我们", "联系我们", "产品中心",
+    "新闻中心", "登录", "注册",
+               "论坛", "博客", "视频", "图片", "下载", "在线留言", "行业动态", "公司简介",
+               "网站地图", "English", "更多>>",
+               "健康", "教育", "汽车", "房产", "旅游", "科技", "设为首页", "加入收藏", "专题",
+               "手机版")  # fmt: skip
+_BREADCRUMBS = (
+    "当前位置：",
+    "您的位置：",
+    "当前位置:",
+    "您现在的位置：",
+    "您所在的位置：",
+    "所在位置：",
+    "",
+)
+
+
+def byline(page: Page) -> str:
+    """Date, source, editor, counters: one line or part of one."""
+    rng = page.rng
+    parts = []
+    if rng.random() < 0.75:
+        parts.append(
+            rng.choice(
+                ("", "", "发布时间：", "发布时间:", "时间：", "日期：", "更新时间：", "发表于 ")
+            )
+            + date(rng)
+        )
+    if rng.random() < 0.55:
+        parts.append(
+            rng.choice(("来源：", "来源:", "来源： ", "文章来源：", "稿件来源：")) + site(page)
+        )
+    if rng.random() < 0.4:
+        parts.append(
+            rng.choice(("作者：", "编辑：", "责任编辑：", "责编：", "记者：", "发布人：", "编辑:"))
+            + person(page)
+        )
+    if rng.random() < 0.25:
+        parts.append(
+            rng.choice(("点击：", "浏览次数：", "阅读：", "人气：", "浏览："))
+            + str(rng.randint(0, 9999))
+        )
+    return rng.choice((" ", "  ", "　", "\n", " | ")).join(parts) or date(rng)
+
+
+def head_lines(page: Page) -> list[Line]:
+    rng = page.rng
+    lines: list[Line] = []
+    if rng.random() < 0.4:
+        joint = rng.choice((" ", "\n", "\n", "　", "|"))
+        lines.append((joint.join(rng.sample(_NAVIGATION, rng.randint(2, 10))), "boilerplate"))
+    for _ in range(rng.choice((0, 0, 1, 2, 4))):
+        lines.append(
+            (
+                page.material.draw(rng, "boilerplate_real", held_out=page.held_out)[:60],
+                "boilerplate",
+            )
+        )
+    if rng.random() < 0.45:
+        joint = rng.choice((" > ", ">", " >> ", "->", " - ", " / ", "»"))
+        crumbs = ["首页"] + [strings.ngram(page, 2, 4) for _ in range(rng.randint(1, 3))]
+        lines.append((rng.choice(_BREADCRUMBS) + joint.join(crumbs), "boilerplate"))
+    return [line for line in lines if line[0]]
+
+
+def inject(page: Page) -> None:
+    """Navigation, breadcrumb and byline above the title, between title and text, or both."""
+    rng = page.rng
+    if page.material.heads and rng.random() < 0.4:
+        block = rng.choice(page.material.heads)
+        insert(
+            page,
+            0,
+            [*block, ("", "prose")] if block[-1][0].endswith("\n") else [*block, ("\n", "prose")],
+        )
+    else:
+        insert(page, 0, joined(head_lines(page), before=True))
+    if rng.random() < 0.6:
+        starts = [start for start, _ in placement.body_lines(page)][:2]
+        if starts:
+            insert(page, starts[-1], [(byline(page) + "\n", "boilerplate")])

@@ -1,0 +1,81 @@
+"""Family ``keyword``: product, brand and search words dropped into sentences and words.
+
+A page cycles through a few strings in a fixed order; position, density and gluing follow the rules that
+were counted on live pages. Portal brand names at clause ends are the same thing with another list.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+from training.injection import placement, strings
+from training.injection.page import Edit, Page
+
+_JOINTS = ("，", ",", "、", " ", "：", ":", "。")
+
+
+def inject(page: Page) -> None:
+    """Drops the page's strings at the rule's points."""
+    rng = page.rng
+    pool = strings.pool(page)
+    rules = placement.choose_rules(rng)
+    points = placement.spread(page, placement.median_gap(rng), rules)
+    if not points:
+        points = placement.few(page, rng.randint(1, 3), ["any"])
+    joint = rng.choice(_JOINTS) if rng.random() < 0.12 else ""
+    before = rng.random() < 0.4
+    ordered = cycle(pool)
+    edits = []
+    for point in points:
+        string = next(ordered) if rng.random() < 0.9 else rng.choice(pool)
+        if joint:
+            string = joint + string if before else string + joint
+        edits.append(Edit(point, point, string, "keyword"))
+    page.apply(edits)
+
+
+def inject_portal(page: Page) -> None:
+    """Copy guards: brand names of one family glued to clause ends."""
+    rng = page.rng
+    names = [
+        page.material.draw(rng, "portal_watermark_words", held_out=page.held_out)
+        if rng.random() < 0.5
+        else strings.term(page) + rng.choice(("网", "在线", "门户", "频道", "论坛", ""))
+        for _ in range(rng.randint(1, 4))
+    ]
+    rule = rng.choice(["clause_end", "clause_end", "stop", "any"])
+    page.apply(
+        Edit(point, point, rng.choice(names) or "门户", "keyword")
+        for point in placement.spread(page, rng.uniform(60, 500), [rule])
+    )
+
+
+def inject_tags(page: Page) -> None:
+    """Lines of search terms between paragraphs or at the ends: tags, hot cities, keyword lists."""
+    rng = page.rng
+    lead = rng.choice(
+        (
+            "相关标签：",
+            "热门城市：",
+            "本文关键词：",
+            "关键词：",
+            "标签：",
+            "热搜：",
+            "导读:",
+            "",
+            "",
+            "Tags: ",
+        )
+    )
+    joint = rng.choice((" ", "，", ",", "、", "|", " | ", "\n", "/"))
+    phrase = strings.compose if rng.random() < 0.6 else strings.keyword
+    terms = [phrase(page) for _ in range(rng.randint(1, 9))]
+    line = lead + joint.join(terms)
+    where = rng.random()
+    if where < 0.35:
+        page.insert(0, line + "\n", "keyword")
+    elif where < 0.7:
+        page.insert(len(page), "\n" + line, "keyword")
+    else:
+        for point in placement.few(page, 1, ["line_start"]):
+            page.insert(point, line + "\n", "keyword")

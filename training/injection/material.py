@@ -1,0 +1,125 @@
+"""Strings to inject: lists of products, brands, adverts and lines that stood on real pages.
+
+A material directory holds one file a kind (``.txt`` one item a line, ``.jsonl`` with a ``text``); what is
+absent is simply not drawn. A share of every list, chosen by a hash of the string, is held out.
+Labelled pages lend their real heads, tails and adverts.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from filter.errors import WinnowError
+from filter.files import open_bytes
+
+if TYPE_CHECKING:
+    from training.corpus import LabelledPage
+
+Block = list[tuple[str, str]]
+"""Consecutive ``(text, label)`` pieces taken from one real page, line breaks included."""
+
+MIN_LIST, MAX_BLOCK = 3, 700
+
+
+class Material:
+    """Lists by name, each in a training and a held-out part."""
+
+    def __init__(
+        self, lists: Mapping[str, Sequence[str]], *, held_out_share: float = 0.1, salt: str = ""
+    ) -> None:
+        self._parts: dict[tuple[str, bool], list[str]] = {}
+        limit = int(held_out_share * 10_000)
+        for name, items in lists.items():
+            for item in items:
+                held_out = zlib.crc32((salt + item).encode()) % 10_000 < limit
+                self._parts.setdefault((name, held_out), []).append(item)
+        self.heads: list[Block] = []
+        self.tails: list[Block] = []
+        self.adverts: list[str] = []
+
+    def has(self, name: str) -> bool:
+        return (name, False) in self._parts
+
+    def items(self, name: str) -> Sequence[str]:
+        """The training part of a list."""
+        return self._parts.get((name, False), [])
+
+    def draw(self, rng: Random, name: str, *, held_out: bool = False) -> str:
+        """One item of a list, or of the training part where the held-out part is empty."""
+        items = self._parts.get((name, held_out)) or self._parts.get((name, False))
+        return rng.choice(items) if items else ""
+
+    def add_pages(self, pages: Iterable[LabelledPage]) -> None:
+        """Takes heads, tails and adverts out of labelled pages (training pages only)."""
+        for page in pages:
+            if not page.spans:
+                continue
+            pieces = _pieces(page)
+            first = next((i for i, piece in enumerate(pieces) if _is_body(piece)), None)
+            if first is None:
+                continue
+            last = max(i for i, piece in enumerate(pieces) if _is_body(piece))
+            self._add_block(self.heads, pieces[:first])
+            self._add_block(self.tails, pieces[last + 1 :])
+            self.adverts += [
+                text for text, label in pieces if label == "ad" and 30 <= len(text) <= 400
+            ]
+
+    @staticmethod
+    def _add_block(blocks: list[Block], pieces: Block) -> None:
+        if pieces and sum(len(text) for text, _ in pieces) <= MAX_BLOCK:
+            blocks.append(pieces)
+
+
+def _pieces(page: LabelledPage) -> Block:
+    pieces: Block = []
+    done = 0
+    for span in page.spans:
+        if span.start > done:
+            pieces.append((page.text[done : span.start], "prose"))
+        pieces.append((page.text[span.start : span.end], span.label))
+        done = span.end
+    if done < len(page.text):
+        pieces.append((page.text[done:], "prose"))
+    return pieces
+
+
+def _is_body(piece: tuple[str, str]) -> bool:
+    return piece[1] == "prose" and len(piece[0].strip()) > 3
+
+
+def read_material(paths: Iterable[str | Path], *, held_out_share: float = 0.1) -> Material:
+    """Reads lists: files, or every ``.txt``, ``.tsv`` and ``.jsonl`` of directories.
+
+    A list goes by its file's name without extensions, ``-`` read as ``_``.
+
+    Raises:
+        WinnowError: a file does not exist or a JSONL line has no ``text``.
+    """
+    lists: dict[str, list[str]] = {}
+    for path in map(Path, paths):
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if path.is_dir() and file.suffix not in (".txt", ".tsv", ".jsonl"):
+                continue
+            items = list(dict.fromkeys(_read_list(file)))
+            if len(items) >= MIN_LIST:
+                lists[file.name.split(".")[0].replace("-", "_")] = items
+    return Material(lists, held_out_share=held_out_share)
+
+
+def _read_list(path: Path) -> Iterable[str]:
+    with open_bytes(str(path)) as lines:
+        for number, line in enumerate(lines, 1):
+            item = line.decode("utf-8", "replace").rstrip("\r\n")
+            if ".jsonl" in path.suffixes:
+                try:
+                    item = json.loads(item)["text"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise WinnowError(f"{path}:{number}: no 'text' in this line") from error
+            if item.strip():
+                yield item.strip() if path.suffix != ".tsv" else item

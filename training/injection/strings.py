@@ -1,0 +1,214 @@
+"""What is dropped into sentences: product names, pieces of text, long-tail queries, broken as real ones.
+
+About half of the strings are cut out of other documents of the corpus, so that no list of words can
+tell them; the rest comes from the material, composed and broken (cut anywhere, doubled, bracketed).
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from training.injection.page import Page
+
+_STOPS = re.compile(
+    r"[\s，。、；：！？“”‘’（）《》【】…—,.;:!?()\[\]\"'的了是在和与及着也就都而但]+"
+)
+_CLAUSES = re.compile("[，。；！？\\n]+")
+_HAN = re.compile(r"[\u4e00-\u9fff]{2,9}")
+
+# Weights of the lists a keyword is drawn from; a list that is absent is passed over.
+_LISTS = {
+    "products_industrial": 8, "products_other": 6, "product_categories": 2, "product_titles": 2,
+    "product_food_names": 1, "brands": 3, "industries": 1, "seo_longtail_realestate": 4,
+    "seo_longtail_business": 2, "seo_longtail_composed": 4, "seo_gambling": 3,
+    "blackhat_terms": 3, "ad_law_words": 1, "diseases": 2, "symptoms": 1, "drugs_with_maker": 2,
+    "departments": 1, "hospitals": 3, "hospital_lines_composed": 3, "hospital_questions_real": 2,
+    "cities": 1, "companies_listed": 1, "companies_short": 2, "car_terms": 2,
+}  # fmt: skip
+_SUFFIXES = (
+    "厂家", "价格", "批发", "哪家好", "多少钱", "官网", "公司", "品牌", "报价", "供应商",
+    "app", "下载", "图片",
+    "排名", "怎么样", "网址", "平台", "招商", "加盟", "维修", "设备", "定制", "生产厂家",
+    "代理", "注册", "登录",
+)  # fmt: skip
+_BRAND_HEADS = "金银皇鑫永利博乐天盛凯亚欧华新九万宝龙凤星发百彩环球优威尼太阳澳门幸运极速".strip()
+_BRAND_TAILS = (
+    "娱乐", "体育", "国际", "棋牌", "贵宾会", "彩票", "电竞", "在线", "游戏", "平台", "手机版",
+    "app下载",
+    "官方网站", "注册", "开户", "娱乐城", "真人", "投注", "官网", "会员登录", "计划软件",
+)  # fmt: skip
+_PREFIXES = (
+    "最好",
+    "专业",
+    "正规",
+    "优质",
+    "知名",
+    "推荐",
+    "热门",
+    "最新",
+    "权威",
+    "口碑好的",
+    "哪里有",
+    "附近",
+)
+_BRACKETS = ("【】", "「」", "《》", "[]", "（）", "“”", "()", "<>", "||", "『』")
+
+
+def split_terms(text: str) -> list[str]:
+    """Chunks between punctuation and function words."""
+    return _STOPS.split(text)
+
+
+def split_clauses(text: str) -> list[str]:
+    """Stretches between commas and stops."""
+    return _CLAUSES.split(text)
+
+
+def ngram(page: Page, shortest: int = 2, longest: int = 8, domain: str | None = None) -> str:
+    """A run of Han characters cut anywhere out of another document."""
+    rng = page.rng
+    for _ in range(4):
+        piece = page.prose.piece(rng, 40, domain)
+        runs = _HAN.findall(piece)
+        if runs:
+            run: str = rng.choice(runs)
+            length = rng.randint(shortest, longest)
+            start = rng.randrange(max(1, len(run) - length + 1))
+            if len(run[start : start + length]) >= shortest:
+                return run[start : start + length]
+    return "设备"
+
+
+def term(page: Page, domain: str | None = None) -> str:
+    """A chunk between punctuation and function words of another document: most look like nouns."""
+    for _ in range(4):
+        chunks = split_terms(page.prose.piece(page.rng, 60, domain))
+        chunks = [chunk for chunk in chunks if 2 <= len(chunk) <= 10]
+        if len(chunks) > 2:
+            return str(page.rng.choice(chunks[1:-1]))
+    return ngram(page)
+
+
+def listed(page: Page) -> str:
+    """An item of one of the material's lists."""
+    names = [name for name in _LISTS if page.material.has(name)]
+    if not names:
+        return term(page)
+    name = page.rng.choices(names, [_LISTS[n] for n in names])[0]
+    item = page.material.draw(page.rng, name, held_out=page.held_out)
+    return item[:30]
+
+
+def brand(rng: Random) -> str:
+    """A made-up betting or shop brand, with digits or Latin letters at times."""
+    head = "".join(rng.choice(_BRAND_HEADS) for _ in range(rng.randint(1, 3)))
+    if rng.random() < 0.3:
+        letters = "".join(rng.choice("abcdefghkmopqtxyz") for _ in range(rng.randint(1, 4)))
+        head = rng.choice((letters, letters.upper(), letters + str(rng.randint(3, 9999)))) + head
+    return head + rng.choice(("", str(rng.randint(2, 999)))) + rng.choice(_BRAND_TAILS)
+
+
+def compose(page: Page) -> str:
+    """City, noun and commercial suffix as search engines are asked for them."""
+    rng = page.rng
+    noun = term(page) if rng.random() < 0.5 else listed(page)
+    city = page.material.draw(rng, "cities") if rng.random() < 0.5 else ""
+    prefix = rng.choice(_PREFIXES) if rng.random() < 0.2 else ""
+    suffix = rng.choice(_SUFFIXES) if rng.random() < 0.6 else ""
+    return f"{prefix}{city}{noun}{suffix}"[:30]
+
+
+def keyword(page: Page) -> str:
+    """One keyword, unbroken."""
+    rng = page.rng
+    kind = rng.random()
+    if kind < 0.22:
+        return term(page)
+    if kind < 0.40:
+        return ngram(page)
+    if kind < 0.52:
+        return term(page, page.domain)
+    if kind < 0.74:
+        return listed(page)
+    if kind < 0.9:
+        return compose(page)
+    return brand(rng)
+
+
+def broken(rng: Random, text: str) -> str:
+    """Breaks a string as careless generators do: cut anywhere, doubled, bracketed, spaced."""
+    kind = rng.random()
+    if kind < 0.15 and len(text) > 3:
+        start = rng.randrange(len(text) - 2)
+        text = text[start : start + rng.randint(2, len(text) - start)]
+    elif kind < 0.2:
+        text = text + text
+    elif kind < 0.26:
+        bracket = rng.choice(_BRACKETS)
+        text = bracket[0] + text + bracket[1]
+    elif kind < 0.29:
+        text = rng.choice(" -_|/,") + text
+    elif kind < 0.32:
+        text = text + rng.choice(" -_|/,：:")
+    return text
+
+
+def pool(page: Page, smallest: int = 1, largest: int = 7) -> list[str]:
+    """The strings that one page cycles through: of one kind, or pieces of one phrase, or mixed."""
+    rng = page.rng
+    size = rng.randint(smallest, largest)
+    kind = rng.random()
+    if kind < 0.25:  # pieces of a few long phrases, cut anywhere
+        phrases = [compose(page) + (ngram(page) if rng.random() < 0.5 else "") for _ in range(2)]
+        strings = []
+        for _ in range(size):
+            phrase = rng.choice(phrases)
+            start = rng.randrange(max(1, len(phrase) - 2))
+            strings.append(phrase[start : start + rng.randint(2, 10)])
+    elif kind < 0.5:  # one list
+        names = [name for name in _LISTS if page.material.has(name)]
+        name = rng.choices(names, [_LISTS[n] for n in names])[0] if names else ""
+        strings = [
+            page.material.draw(rng, name, held_out=page.held_out)[:20] if name else term(page)
+            for _ in range(size)
+        ]
+    elif kind < 0.62:  # the host's own field
+        strings = [term(page, page.domain) for _ in range(size)]
+    elif kind < 0.7:
+        strings = [brand(rng) for _ in range(max(1, size // 2))]
+    else:
+        strings = [keyword(page) for _ in range(size)]
+    return [broken(rng, string) for string in strings if string.strip()] or [ngram(page)]
+
+
+def digits(rng: Random, count: int) -> str:
+    return "".join(rng.choice("0123456789") for _ in range(count))
+
+
+def telephone(rng: Random) -> str:
+    kind = rng.random()
+    if kind < 0.4:
+        return f"1{rng.choice('3578')}{digits(rng, 9)}"
+    if kind < 0.7:
+        return f"0{digits(rng, rng.choice((2, 3)))}-{digits(rng, rng.choice((7, 8)))}"
+    if kind < 0.9:
+        return f"400-{digits(rng, 3)}-{digits(rng, 4)}"
+    return digits(rng, rng.choice((5, 7, 8, 11)))
+
+
+def domain_name(rng: Random) -> str:
+    """An invented domain of pinyin syllables, letters or digits."""
+    syllables = (
+        "xiao", "shuo", "shu", "wang", "du", "book", "txt", "zhong", "hua", "qi", "bai", "le",
+        "yun",
+        "hai", "jia", "mei", "xin", "long", "tian", "fa", "da", "you", "ba", "wo", "ai", "kan",
+        "lu",
+    )  # fmt: skip
+    name = "".join(rng.choice(syllables) for _ in range(rng.randint(1, 3)))
+    if rng.random() < 0.3:
+        name += digits(rng, rng.randint(1, 4))
+    top = rng.choices(
+        ("com", "net", "cn", "org", "cc", "com.cn", "la", "tw", "info"), (9, 4, 4, 1, 2, 2, 1, 1, 1)
+    )[0]
+    return rng.choice(("www.", "www.", "", "m.", "bbs.")) + name + "." + top

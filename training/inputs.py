@@ -1,0 +1,129 @@
+"""What a configuration's data section names, read: prose, material, labelled pages, and what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from filter.tokenizer import PageTokenizer
+from training.config import TrainConfig, data_paths
+from training.corpus import LabelledPage, read_labelled
+from training.data import Stream, WindowDataset
+from training.injection import Injector, load_recipe
+from training.injection.corpus import ProseStore, read_paragraphs, read_prose
+from training.injection.material import read_material
+
+Row = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a run reads, the training part beside the held-out part.
+
+    Attributes:
+        prose: ``(source, domain, text)`` rows to train on.
+        held_out_prose: rows of held-out sources.
+        streams: labelled pages to train on, with their rates.
+        held_out_pages: labelled pages of held-out sources.
+        tune: labelled pages on which checkpoints are compared.
+        injector: makes training pages.
+    """
+
+    config: TrainConfig
+    prose: list[Row]
+    held_out_prose: list[Row]
+    streams: list[Stream]
+    held_out_pages: list[LabelledPage]
+    tune: list[LabelledPage]
+    injector: Injector
+
+    @cached_property
+    def held_out_injector(self) -> Injector:
+        """Makes pages from prose and strings that training never sees."""
+        rows = self.held_out_prose or self.prose
+        return Injector(
+            ProseStore(rows, {}),
+            self.injector.material,
+            self.injector.recipe,
+            seed=self.config.seed + 1_000_003,
+            held_out=True,
+        )
+
+    def texts(self) -> Iterable[str]:
+        """All training text, for counting characters."""
+        yield from (text for _, _, text in self.prose)
+        for stream in self.streams:
+            yield from (page.text for page in stream.pages)
+
+    def dataset(self, tokenizer: PageTokenizer) -> WindowDataset:
+        """The training mixture."""
+        config = self.config
+        return WindowDataset(
+            tokenizer,
+            config.labels,
+            injector=self.injector,
+            streams=self.streams,
+            seed=config.seed,
+            length=config.steps * config.batch_size,
+            window=config.window,
+            windows_per_page=config.windows_per_page,
+        )
+
+    def evaluation_pages(self) -> list[LabelledPage]:
+        """Tuning pages, held-out prose as clean pages, and pages injected from held-out parts."""
+        settings = self.config.evaluation
+        pages = list(self.tune)
+        pages += prose_pages(self.held_out_prose, settings.prose_characters)
+        pages += self.held_out_injector.pages(0, settings.injected_pages)
+        return pages
+
+
+def prose_pages(rows: Sequence[Row], characters: int) -> list[LabelledPage]:
+    """Held-out prose as clean pages, evenly over the rows, up to so many characters."""
+    total = sum(len(text) for _, _, text in rows)
+    step = max(1, total // max(1, characters))
+    pages = []
+    for index, (source, _, text) in enumerate(rows[::step]):
+        if characters <= 0:
+            break
+        characters -= len(text)
+        pages.append(LabelledPage(id=f"prose-{index}", text=text, spans=[], source=source))
+    return pages
+
+
+def read_inputs(config: TrainConfig) -> Inputs:
+    """Reads and splits the data of a run.
+
+    Raises:
+        WinnowError: a path matches nothing or a record is broken.
+    """
+    data, held_out = config.data, config.data.held_out
+    prose, held_out_prose = read_prose(
+        data_paths(data, data.prose),
+        held_out_sources=held_out.prose_sources,
+        held_out_containing=held_out.prose_containing,
+        limit=data.limit,
+    )
+    prose += read_paragraphs(data_paths(data, data.hosts))
+    material = read_material(
+        data_paths(data, data.material), held_out_share=held_out.material_share
+    )
+    streams, held_out_pages = [], []
+    for corpus in data.labelled:
+        pages = _read_pages(data_paths(data, [corpus.path]), config.labels)
+        kept = [page for page in pages if page.source not in held_out.labelled_sources]
+        held_out_pages += [page for page in pages if page.source in held_out.labelled_sources]
+        streams.append(Stream(kept, corpus.rate, corpus.injected))
+        material.add_pages(kept)
+    injector = Injector(
+        ProseStore(prose, data.source_weights), material, load_recipe(data.recipe), seed=config.seed
+    )
+    tune = _read_pages(data_paths(data, config.evaluation.labelled), config.labels)
+    return Inputs(config, prose, held_out_prose, streams, held_out_pages, tune, injector)
+
+
+def _read_pages(paths: Iterable[Path], labels: Sequence[str]) -> list[LabelledPage]:
+    """Labelled pages, read by `datasets` where lines are plain JSON and checked one by one."""
+    return [page for path in paths for page in read_labelled(path, labels=labels)]
