@@ -18,18 +18,20 @@ from numpy.typing import NDArray
 
 from filter.labels import NOISE
 from filter.spans import Span
+from filter.tokenizer import code_points
 
 SWITCH_COST = 3.0
 """Nats of evidence that a change of label inside a line must bring, so that labels do not flicker
 from character to character."""
 
-_LINE_BREAKS = "\n\r\u2028\u2029"
-_BLANKS = np.array(
-    [code for code in range(0x3001) if chr(code).isspace()],
-    dtype=np.uint32,
-)
+_BREAKS = "\n\r\u2028\u2029"
+_LAST_BLANK = 0x3000  # the ideographic space: no blank of Unicode lies beyond it
 
 Mask = NDArray[np.bool_]
+
+_TABLE = [chr(code) for code in range(_LAST_BLANK + 2)]
+_BLANK_TABLE: Mask = np.array([char.isspace() for char in _TABLE])
+_BREAK_TABLE: Mask = np.array([char in _BREAKS for char in _TABLE])
 
 
 def decode_spans(
@@ -106,9 +108,10 @@ class Lines:
     """
 
     def __init__(self, text: str) -> None:
-        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        self.is_blank: Mask = np.isin(codes, _BLANKS)
-        self.is_break: Mask = np.isin(codes, [ord(char) for char in _LINE_BREAKS])
+        codes = code_points(text)
+        within = np.minimum(codes, _LAST_BLANK + 1)
+        self.is_blank: Mask = _BLANK_TABLE[within]
+        self.is_break: Mask = _BREAK_TABLE[within]
         self.solid = np.flatnonzero(~self.is_blank)
         ends = self.is_break.copy()
         ends[:-1] &= ~((codes[:-1] == 0x0D) & (codes[1:] == 0x0A))  # \r\n ends a line but once

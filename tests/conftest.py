@@ -43,10 +43,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers = pytest.importorskip("transformers")
     # So small a model loses more to waiting for threads than it gains.
     torch.set_num_threads(1)
-    from training.export import export_onnx
-
     from filter.labels import LABELS, PROSE
     from filter.tokenizer import PageTokenizer
+    from training.export import export_onnx
     from training.vocabulary import build_tokenizer
 
     path = tmp_path_factory.mktemp("tiny") / "model"
@@ -80,7 +79,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(path)
     decoder = {"format": 1, "window": 48, "overlap": 12, "threshold": 0.5}
     (path / "decoder.json").write_text(json.dumps(decoder), encoding="utf-8")
-    export_onnx(path)
+    export_onnx(path, float32=True)
     return path
 
 

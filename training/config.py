@@ -1,7 +1,7 @@
 """One YAML a training run; every key checked, unknown keys refused with the nearest right name.
 
-`load_config` takes a path or the name of a file in ``configs/`` (which the wheel carries), then dotted
-overrides such as ``optimizer.learning_rate=1e-3``.
+`load_config` takes a path or the name of a file in ``configs/`` (which the wheel carries), then
+dotted overrides such as ``optimizer.learning_rate=1e-3``.
 """
 
 from __future__ import annotations

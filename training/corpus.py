@@ -9,8 +9,9 @@ one shifted offset teaches a model the wrong character and nobody sees it afterw
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from os import PathLike, fspath
 from typing import Any
 
@@ -240,3 +241,44 @@ def ambiguous_mask(page: LabelledPage) -> NDArray[np.bool_]:
 def ignored_mask(page: LabelledPage) -> NDArray[np.bool_]:
     """The characters that count neither way in any figure: blanks and ambiguous ranges."""
     return blanks(page.text) | ambiguous_mask(page)
+
+
+def read_corpora(
+    paths: Iterable[str | PathLike[str]],
+    *,
+    labels: Sequence[str] | None = None,
+    text_key: str = "text",
+    require_spans: bool = False,
+    sources: Container[str] | None = None,
+    limit: int | None = None,
+) -> Iterator[LabelledPage]:
+    """Read the pages of several corpora, one after the other, as `read_labelled` does.
+
+    Args:
+        paths: The files.
+        labels: The labels that may occur; None allows any.
+        text_key: The key that holds the page.
+        require_spans: Whether a record without `spans` is an error, or else plain prose.
+        sources: Only pages whose `source` is one of these.
+        limit: At most so many pages of each file.
+    """
+    for path in paths:
+        pages = read_labelled(
+            path, labels=labels, text_key=text_key, require_spans=require_spans
+        )  # fmt: skip
+        chosen = (page for page in pages if sources is None or page.source in sources)
+        yield from islice(chosen, limit)
+
+
+def without_near_misses(page: LabelledPage, labels: Sequence[str]) -> LabelledPage:
+    """The page, if none of its labels looks like a misspelling of one in `labels`.
+
+    A corpus may have labels that a model does not know; one that is nearly right is a mistake.
+
+    Raises:
+        CorpusError: a label is nearly one of `labels`.
+    """
+    for span in page.spans:
+        if span.label not in labels and nearest(span.label, labels) is not None:
+            raise CorpusError(f"page {page.id!r}: {unknown('label', span.label, labels)}")
+    return page

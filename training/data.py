@@ -1,8 +1,8 @@
 """Training windows: sample ``i`` is a function of ``(seed, i)``, drawn from a mixture by rates.
 
-A window comes from an injected page or from a labelled page (into which in-sentence families may be
-injected as well, so that foreign strings stand in real layout). Reading it again gives it again: a run
-resumes exactly and workers need no coordination.
+A window comes from an injected page or from a labelled page (into which in-sentence families may
+be injected as well, so that foreign strings stand in real layout). Reading it again gives it
+again: a run resumes exactly and workers need no coordination.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Character embeddings from co-occurrence, to start an encoder that is trained from scratch.
 
-Positive pointwise mutual information of neighbouring characters, factored by a truncated singular value
-decomposition (Levy and Goldberg, 2014, "Neural Word Embedding as Implicit Matrix Factorization"). A
-character's vector holds its left and its right factor, so that the dot product of one's right half with
-another's left half says how usual it is to find them side by side: the first thing to know about a
-string that does not belong where it stands.
+Positive pointwise mutual information of neighbouring characters, factored by a truncated singular
+value decomposition (Levy and Goldberg, 2014, "Neural Word Embedding as Implicit Matrix
+Factorization"). A character's vector holds its left and its right factor, so that the dot product
+of one's right half with another's left half says how usual it is to find them side by side: the
+first thing to know about a string that does not belong where it stands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from filter.tokenizer import PageTokenizer
 def cooccurrence(
     texts: Iterable[str], tokenizer: PageTokenizer, distances: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """How often token j stands at one of some distances behind token i, shape ``(vocab, vocab)``."""
+    """How often token j stands at some distances behind token i, ``(vocab, vocab)``."""
     size = tokenizer.vocab_size
     counts = np.zeros(size * size, dtype=np.int64)
     pending: list[NDArray[np.int32]] = []

@@ -1,11 +1,10 @@
-"""What a configuration's data section names, read: prose, material, labelled pages, and what is held out."""
+"""The data that a configuration names, read and split: prose, material, labelled pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig, data_paths
@@ -14,6 +13,7 @@ from training.data import Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import read_material
+from training.pages import load_pages
 
 Row = tuple[str, str, str]
 
@@ -112,18 +112,14 @@ def read_inputs(config: TrainConfig) -> Inputs:
     )
     streams, held_out_pages = [], []
     for corpus in data.labelled:
-        pages = _read_pages(data_paths(data, [corpus.path]), config.labels)
-        kept = [page for page in pages if page.source not in held_out.labelled_sources]
-        held_out_pages += [page for page in pages if page.source in held_out.labelled_sources]
+        pages = load_pages(data_paths(data, [corpus.path]), config.labels)
+        kept = pages.part(held_out.labelled_sources, inside=False)
+        held_out_pages += pages.part(held_out.labelled_sources, inside=True)
         streams.append(Stream(kept, corpus.rate, corpus.injected))
         material.add_pages(kept)
     injector = Injector(
         ProseStore(prose, data.source_weights), material, load_recipe(data.recipe), seed=config.seed
     )
-    tune = _read_pages(data_paths(data, config.evaluation.labelled), config.labels)
+    tuning_files = data_paths(data, config.evaluation.labelled)
+    tune = [page for file in tuning_files for page in read_labelled(file, labels=config.labels)]
     return Inputs(config, prose, held_out_prose, streams, held_out_pages, tune, injector)
-
-
-def _read_pages(paths: Iterable[Path], labels: Sequence[str]) -> list[LabelledPage]:
-    """Labelled pages, read by `datasets` where lines are plain JSON and checked one by one."""
-    return [page for path in paths for page in read_labelled(path, labels=labels)]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.labels import IN_SENTENCE, LABELS, PROSE
+from filter.tokenizer import code_points
 
 Figures = dict[str, Any]
 
@@ -32,11 +33,6 @@ _SCALARS = (
     "clean_prose_cut",
     "false_spans",  # connected pieces cut out of a clean page
 )
-
-
-def code_points(text: str) -> NDArray[np.uint32]:
-    """The code points of a text, (len(text),)."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
 def blanks(text: str) -> NDArray[np.bool_]:

@@ -1,7 +1,8 @@
-"""The network to train: loaded from a directory or a hub, or an encoder of our own shape from scratch.
+"""The network to train: loaded from a directory or a hub, or our own encoder from scratch.
 
-The project's own encoder is of the ModernBERT class (rotary positions, pre-normalisation, gated linear
-units): relative positions are there from the first step, which is what training from scratch needs.
+The project's own encoder is of the ModernBERT class (rotary positions, pre-normalisation, gated
+linear units): relative positions are there from the first step, which is what training from
+scratch needs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Muon for the encoder's matrices, AdamW for everything else, as one optimizer.
 
 Muon (Jordan and others, 2024) orthogonalises the momentum of each matrix; its steps are scaled to
-AdamW's root mean square (Liu and others, 2025), so that one schedule serves both. The Trainer and its
-checkpoints see a single optimizer whose ``state_dict`` round-trips.
+AdamW's root mean square (Liu and others, 2025), so that one schedule serves both. The Trainer and
+its checkpoints see a single optimizer whose ``state_dict`` round-trips.
 """
 
 from __future__ import annotations

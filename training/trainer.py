@@ -1,9 +1,9 @@
 """Fine-tuning: windows from the mixture, transformers' Trainer, checkpoints judged by character.
 
-A run directory holds the resolved configuration, the tokenizer, Trainer checkpoints and at the end a
-model directory. Running the same configuration again goes on from the last checkpoint. The best
-checkpoint is the one with the highest mean recall over labels at a fixed prose loss, on pages that
-training does not see.
+A run directory holds the resolved configuration, the tokenizer, Trainer checkpoints and at the
+end a model directory. Running the same configuration again goes on from the last checkpoint. The
+best checkpoint is the one with the highest mean recall over labels at a fixed prose loss, on
+pages that training does not see.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def train(config: TrainConfig) -> Path:
     inputs = read_inputs(config)
     tokenizer_directory = make_tokenizer(config, inputs, output / "tokenizer")
     tokenizer = PageTokenizer.from_directory(tokenizer_directory)
-    model = make_model(config, inputs, tokenizer)
-    trainer = build_trainer(config, inputs, tokenizer, model)
-    checkpoint = get_last_checkpoint(str(output)) if output.is_dir() else None
+    checkpoint = get_last_checkpoint(str(output))
     if checkpoint:
         logger.info("going on from %s", checkpoint)
+    model = make_model(config, inputs, tokenizer, warm=checkpoint is None)
+    trainer = build_trainer(config, inputs, tokenizer, model)
     trainer.train(resume_from_checkpoint=checkpoint)
     from training.export import save_model_directory
 
@@ -101,13 +101,15 @@ def make_tokenizer(config: TrainConfig, inputs: Inputs, output: Path) -> Path:
     return output
 
 
-def make_model(config: TrainConfig, inputs: Inputs, tokenizer: PageTokenizer) -> PreTrainedModel:
-    """The network to train, seeded."""
+def make_model(
+    config: TrainConfig, inputs: Inputs, tokenizer: PageTokenizer, *, warm: bool = True
+) -> PreTrainedModel:
+    """The network to train, seeded; ``warm`` starts its embeddings from the corpus."""
     torch.manual_seed(config.seed)
     if config.base is not None:
         return load_base(config.base, config.labels)
     embeddings = None
-    if config.embeddings == "cooccurrence":
+    if warm and config.embeddings == "cooccurrence":
         from training.embeddings import cooccurrence_embeddings
 
         texts = [text for _, _, text in inputs.prose]

@@ -1,7 +1,7 @@
 """The project's vocabulary: single characters counted on a corpus, with layout made visible.
 
-`build_tokenizer` makes a character tokenizer from counts; `add_layout_tokens` gives the same eyes for
-layout to any BERT tokenizer that is fine-tuned (BERT's own drop line breaks and blanks).
+`build_tokenizer` makes a character tokenizer from counts; `add_layout_tokens` gives the same eyes
+for layout to any BERT tokenizer that is fine-tuned (BERT's own drop line breaks and blanks).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def select_characters(
 
 
 def build_tokenizer(characters: Iterable[str], output: str | Path) -> None:
-    """Writes a character tokenizer (``tokenizer.json``, ``tokenizer_config.json``) into a directory.
+    """Writes a character tokenizer into a directory, as `AutoTokenizer` opens it.
 
     Args:
         characters: single code points; layout tokens and ASCII are added where they lack.
@@ -136,7 +136,7 @@ def extend_tokenizer(base: str | Path, output: str | Path) -> int:
 def save_tokenizer(
     tokenizer: Any, output: str | Path, *, special_names: Mapping[str, str] = SPECIAL_NAMES
 ) -> None:
-    """Writes a `tokenizers.Tokenizer` so that `AutoTokenizer` opens it with the same ids and offsets.
+    """Writes a `tokenizers.Tokenizer` so that `AutoTokenizer` gives the same ids and offsets.
 
     The class is ``PreTrainedTokenizerFast`` whatever the model: a BERT class would rebuild the
     normalizer and lose line breaks. ``split_special_tokens`` keeps ``[SEP]`` in a page text.

@@ -218,7 +218,9 @@ def test_intervals_hold_the_figure_and_are_seeded() -> None:
     first = summarize(corpus, labels=LABELS, bootstrap=500, seed=3)
     for name, (low, high) in first["intervals"].items():
         assert low <= first[name] <= high, name
-    assert first["intervals"] == summarize(corpus, labels=LABELS, bootstrap=500, seed=3)["intervals"]
+    assert (
+        first["intervals"] == summarize(corpus, labels=LABELS, bootstrap=500, seed=3)["intervals"]
+    )
     assert first["intervals"]["recall"][0] < first["intervals"]["recall"][1]
 
 
@@ -249,9 +251,7 @@ def test_the_operating_point_is_the_best_that_the_bound_allows(
     items: list[tuple[float, int, bool]], max_loss: float
 ) -> None:
     p, gold, ignored = (np.array(column) for column in zip(*items, strict=True))
-    point = recall_at_prose_loss(
-        p.astype(np.float32), gold, max_loss, ignored=ignored, n_labels=3
-    )
+    point = recall_at_prose_loss(p.astype(np.float32), gold, max_loss, ignored=ignored, n_labels=3)
     prose = [x for x, g, skip in items if not g and not skip]
     spam = [x for x, g, skip in items if g and not skip]
 
@@ -262,9 +262,7 @@ def test_the_operating_point_is_the_best_that_the_bound_allows(
         return sum(np.float32(x) >= threshold for x in spam) / len(spam) if spam else float("nan")
 
     assert point.prose_loss == loss(point.threshold) <= max_loss
-    best = max(
-        (recall(t) for t in [*map(np.float32, p), 2.0] if loss(t) <= max_loss), default=0.0
-    )
+    best = max((recall(t) for t in [*map(np.float32, p), 2.0] if loss(t) <= max_loss), default=0.0)
     assert point.recall == pytest.approx(best, nan_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""The project's tokenizer and a BERT's with layout tokens: ids and offsets as AutoTokenizer gives."""
+"""Our tokenizer and a BERT's with layout tokens: ids and offsets as AutoTokenizer gives."""
 
 from __future__ import annotations
 

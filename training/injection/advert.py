@@ -1,4 +1,4 @@
-"""Family ``advert``: whole paragraphs of company text, promotion and contact lines between real ones."""
+"""Family ``advert``: paragraphs of company text, promotion and contact lines between real ones."""
 
 from __future__ import annotations
 
@@ -48,9 +48,8 @@ def advert(page: Page) -> str:
 def contact(page: Page) -> str:
     """A contact line: real with changed digits, or composed."""
     rng = page.rng
-    if rng.random() < 0.5:
-        return page.material.draw(rng, "contact_real", held_out=page.held_out)
-    return _fill(page, rng.choice(_CALL))
+    real = page.material.draw(rng, "contact_real", held_out=page.held_out)
+    return real if real and rng.random() < 0.5 else _fill(page, rng.choice(_CALL))
 
 
 def _company(page: Page) -> str:
@@ -89,9 +88,7 @@ def inject(page: Page) -> None:
     """Puts adverts between paragraphs, at the ends, and at times inside one."""
     rng = page.rng
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        text = advert(page).strip()
-        if not text:
-            continue
+        text = advert(page).strip() or contact(page)
         where = rng.random()
         if where < 0.35:
             page.insert(len(page), "\n" + text, "ad")

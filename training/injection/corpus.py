@@ -1,7 +1,7 @@
 """Clean prose to inject into and to cut foreign strings from.
 
-Documents are held in memory by domain. Whole sources, and documents that hold one of some strings, are
-held out for evaluation; a store serves either part.
+Documents are held in memory by domain. Whole sources, and documents that hold one of some
+strings, are held out for evaluation; a store serves either part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ProseStore:
     """Documents with their domains, drawn by source weight."""
 
     def __init__(self, documents: Sequence[tuple[str, str, str]], weights: Mapping[str, float]):
-        """Takes ``(source, domain, text)`` rows; a source's weight multiplies its documents' chance.
+        """Takes ``(source, domain, text)`` rows; weights multiply the chance of a source.
 
         A document counts by its length up to 2,000 characters, so that neither one-line reviews nor
         whole books crowd out the rest.

@@ -1,7 +1,7 @@
 """Background ``damage``: what scraping does to the host text. It is not spam and stays unlabelled.
 
-Quotation marks and digits deleted, blanks for punctuation, half-width punctuation, words swapped for
-synonyms, lines broken or joined, indentation, scripts mixed.
+Quotation marks and digits deleted, blanks for punctuation, half-width punctuation, words swapped
+for synonyms, lines broken or joined, indentation, scripts mixed.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def _replace(page: Page, pattern: re.Pattern[str], by: str, rate: float) -> None
 
 
 _KINDS = [
-    _quotes, _quotes, _numbers, _half_width, _half_width, _blanks_for_punctuation, _lost_punctuation,
-    _breaks, _breaks, _indentation, _indentation, _blank_lines, _spun, _clipped,
+    _quotes, _quotes, _numbers, _half_width, _half_width, _blanks_for_punctuation,
+    _lost_punctuation, _breaks, _breaks, _indentation, _indentation, _blank_lines, _spun, _clipped,
 ]  # fmt: skip
 
 

@@ -72,7 +72,12 @@ def clause(page: Page) -> str:
     if kind < 0.8:
         length = min(60, max(5, int(rng.lognormvariate(2.9, 0.5))))
         return page.prose.piece(rng, length, domain).strip("，。；！？、 ")
-    if kind < 0.9:
+    if kind < 0.85:  # shreds of several documents run together
+        shreds = [
+            page.prose.piece(rng, rng.randint(4, 14), domain) for _ in range(rng.randint(2, 4))
+        ]
+        return "".join(shred.strip("，。；！？、 ") for shred in shreds)
+    if kind < 0.92:
         pattern = rng.choice(_PATTERNS)
         numbers = sorted(rng.choice((rng.randint(1, 20), rng.randint(10, 900))) for _ in range(2))
         terms = "、".join(strings.term(page) for _ in range(rng.randint(1, 3)))

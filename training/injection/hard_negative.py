@@ -1,7 +1,8 @@
 """Background ``hard_negative``: clean text that looks like spam and is none.
 
-Telephone numbers, URLs, prices and addresses that are the content, product and hospital names in their
-own articles, enumerations, short numbered lines, headings, specifications, quoted banned words.
+Telephone numbers, URLs, prices and addresses that are the content, product and hospital names in
+their own articles, enumerations, short numbered lines, headings, specifications, quoted banned
+words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Family ``head``: navigation, breadcrumb and byline above an article.
 
-Whole heads of real pages are lent where labelled pages are at hand; real lines one by one and composed
-dates, sources and breadcrumbs make the rest.
+Whole heads of real pages are lent where labelled pages are at hand; real lines one by one and
+composed dates, sources and breadcrumbs make the rest.
 """
 
 from __future__ import annotations

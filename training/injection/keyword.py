@@ -1,7 +1,8 @@
 """Family ``keyword``: product, brand and search words dropped into sentences and words.
 
-A page cycles through a few strings in a fixed order; position, density and gluing follow the rules that
-were counted on live pages. Portal brand names at clause ends are the same thing with another list.
+A page cycles through a few strings in a fixed order; position, density and gluing follow the
+rules that were counted on live pages. Portal brand names at clause ends are the same thing with
+another list.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def inject_tags(page: Page) -> None:
     )
     joint = rng.choice((" ", "，", ",", "、", "|", " | ", "\n", "/"))
     phrase = strings.compose if rng.random() < 0.6 else strings.keyword
-    terms = [phrase(page) for _ in range(rng.randint(1, 9))]
+    if rng.random() < 0.2:  # blocks of betting names, as on hijacked pages
+        terms = [strings.brand(rng) for _ in range(rng.randint(3, 30))]
+    else:
+        terms = [phrase(page) for _ in range(rng.randint(1, 9))]
     line = lead + joint.join(terms)
     where = rng.random()
     if where < 0.35:
@@ -77,5 +81,5 @@ def inject_tags(page: Page) -> None:
     elif where < 0.7:
         page.insert(len(page), "\n" + line, "keyword")
     else:
-        for point in placement.few(page, 1, ["line_start"]):
-            page.insert(point, line + "\n", "keyword")
+        edits = [Edit(p, p, line + "\n", "keyword") for p in placement.few(page, 2, ["line_start"])]
+        page.apply(edits)

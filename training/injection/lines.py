@@ -1,4 +1,4 @@
-"""Lines that stand around articles: dates, names of people and sites, headlines; and setting them in."""
+"""Lines that stand around articles: dates, names, headlines; and setting them in."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def inject(page: Page) -> None:
         _scatter(page, [code], 1, ["line_start", "line_end", "stop"])
     elif kind < 0.94:
         rule = (rng.choice(_RULES) + rng.choice(("", "", " "))) * rng.randint(4, 60)
-        for point in placement.few(page, 1, ["line_start"]) + [len(page)]:
+        for point in (*placement.few(page, 1, ["line_start"]), len(page)):
             page.insert(point, rule + "\n" if point < len(page) else "\n" + rule, "noise")
     else:
         signs = [rng.choice(("**", "*", "###", "﹀\n﹀\n﹀", "......", "？？", "◢◤", "__"))]

@@ -1,8 +1,8 @@
 """Strings to inject: lists of products, brands, adverts and lines that stood on real pages.
 
-A material directory holds one file a kind (``.txt`` one item a line, ``.jsonl`` with a ``text``); what is
-absent is simply not drawn. A share of every list, chosen by a hash of the string, is held out.
-Labelled pages lend their real heads, tails and adverts.
+A material directory holds one file a kind (``.txt`` one item a line, ``.jsonl`` with a ``text``);
+what is absent is simply not drawn. A share of every list, chosen by a hash of the string, is held
+out. Labelled pages lend their real heads, tails and adverts.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Page:
         return len(self.text)
 
     def apply(self, edits: Iterable[Edit]) -> None:
-        """Applies edits given in offsets of the present text; of overlapping ones the first wins."""
+        """Applies edits, in offsets of the present text; of overlapping ones the first wins."""
         pieces: list[str] = []
         labels = bytearray()
         done = 0

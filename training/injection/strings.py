@@ -1,7 +1,8 @@
-"""What is dropped into sentences: product names, pieces of text, long-tail queries, broken as real ones.
+"""What is dropped into sentences: names, pieces of text, search queries, broken as real ones.
 
-About half of the strings are cut out of other documents of the corpus, so that no list of words can
-tell them; the rest comes from the material, composed and broken (cut anywhere, doubled, bracketed).
+About half of the strings are cut out of other documents of the corpus, so that no list of words
+can tell them; the rest comes from the material, composed and broken (cut anywhere, doubled,
+bracketed).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.injection import strings
+from training.injection import placement, strings
 from training.injection.advert import contact
 from training.injection.lines import Line, insert, joined, person, site
 from training.injection.links import link_list
@@ -92,6 +92,9 @@ def inject(page: Page) -> None:
     rng = page.rng
     if rng.random() < 0.35:
         page.insert(len(page), credit(page), "boilerplate")
+    elif rng.random() < 0.15:  # pages of several parts have credits in the middle
+        for point in placement.few(page, 1, ["line_end", "stop", "line_start"]):
+            page.insert(point, credit(page), "boilerplate")
     if page.material.tails and rng.random() < 0.4:
         block = rng.choice(page.material.tails)
         insert(

@@ -79,7 +79,7 @@ def watermark(page: Page) -> str:
 
 
 def inject(page: Page) -> None:
-    """One or two marks, repeated or not, inside sentences, at their ends or on lines of their own."""
+    """One or two marks, repeated or not, inside sentences, at ends or on their own lines."""
     rng = page.rng
     marks = [watermark(page) for _ in range(rng.randint(1, 2))]
     count = max(1, round(len(page) / rng.uniform(200, 1500)))

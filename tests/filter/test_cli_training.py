@@ -1,0 +1,98 @@
+"""The verbs that make models: what they write. What they compute is tested with ``training``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Winnow = Callable[..., Any]
+
+SENTENCES = (
+    "村里的老人们坐在槐树下，谈起了去年的收成，也谈起了今年的雨水。",
+    "学校的图书馆添了三千册新书，孩子们放学以后都愿意留下来读一会儿。",
+    "河水在春天涨了起来，岸边的柳树也绿了，渔夫们开始修补他们的渔网。",
+    "医生说，每天走一万步并不难，难的是一年三百六十五天都走一万步。",
+)
+
+
+@pytest.fixture
+def prose(winnow: Winnow) -> str:
+    """A file of clean prose."""
+    records = [
+        {"text": "".join(SENTENCES[(n + k) % 4] for k in range(6)) + f"第{n}篇。", "source": "s"}
+        for n in range(30)
+    ]
+    lines = (json.dumps(record, ensure_ascii=False) for record in records)
+    Path("prose.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    return "prose.jsonl"
+
+
+def test_injected_pages_are_a_labelled_corpus_and_depend_on_the_seed_alone(
+    winnow: Winnow, prose: str
+) -> None:
+    pytest.importorskip("opencc")
+    from training.corpus import read_labelled
+
+    first = winnow("inject", prose, "--seed", "1", "--pages", "20")
+    assert first.code == 0
+    assert winnow("inject", prose, "--seed", "1", "--pages", "8").records == first.records[:8]
+    assert winnow("inject", prose, "--seed", "2", "--pages", "20").out != first.out
+    assert winnow("inject", prose, "--seed", "1", "--pages", "20", "-o", "a.jsonl.zst").code == 0
+    pages = list(read_labelled("a.jsonl.zst"))
+    assert [page.text for page in pages] == [record["text"] for record in first.records]
+    assert any(page.spans for page in pages)
+
+
+def test_shown_pages_have_their_injected_parts_marked(winnow: Winnow, prose: str) -> None:
+    pytest.importorskip("opencc")
+    records = winnow("inject", prose, "--seed", "1", "--pages", "12").records
+    shown = winnow("inject", prose, "--seed", "1", "--show", "12").out.decode()
+    assert shown.count("== 1-") == 12
+    assert shown.count("⟦") == sum(len(record["spans"]) for record in records)
+    record = next(record for record in records if record["spans"])
+    span = record["spans"][0]
+    assert (
+        f"⟦{span['label']}:{record['text'][span['start'] : span['end']]}⟧".split("\n")[0] in shown
+    )
+
+
+def test_a_vocabulary_is_counted_and_layout_added_to_another(winnow: Winnow, prose: str) -> None:
+    pytest.importorskip("opencc")
+    from filter.tokenizer import PageTokenizer
+
+    assert winnow("tokenizer", prose, "-o", "own", "--size", "400").code == 0
+    own = PageTokenizer.from_directory(Path("own"))
+    assert 100 < own.vocab_size <= 400
+    assert len(set(own.encode("村\n\u3000里").ids.tolist())) == 4
+    _write_bert("bert")
+    result = winnow("tokenizer", "--base", "bert", "-o", "extended")
+    assert result.code == 0
+    assert "12 layout tokens are new to bert" in result.err
+    extended = PageTokenizer.from_directory(Path("extended"))
+    assert len(set(extended.encode("村\n\u3000里").ids.tolist())) == 4
+
+
+def test_a_tokenizer_that_is_none_is_one_line(winnow: Winnow) -> None:
+    Path("empty").mkdir()
+    result = winnow("tokenizer", "--base", "empty", "-o", "out")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert result.err.startswith("winnow: error: empty: no tokenizer.json")
+
+
+def _write_bert(directory: str) -> None:
+    """A tokenizer as BERT's: blanks and line breaks are dropped."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "村", "里"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    bert = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    bert.normalizer = normalizers.BertNormalizer()
+    bert.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    bert.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    bert.add_special_tokens(words[:5])
+    Path(directory).mkdir()
+    bert.save(f"{directory}/tokenizer.json")

@@ -1,0 +1,113 @@
+"""What the README shows is what happens: its commands and its Python are run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+NOT_RUN = r"(?:<!-- not run:[^>]*-->\n)"
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language, but for those marked with a reason not to run them."""
+    pattern = rf"{NOT_RUN}?```{language}\n(.*?)```"
+    found = re.finditer(pattern, README, re.DOTALL)
+    return [match[1] for match in found if not match[0].startswith("<!--")]
+
+
+def commands() -> list[str]:
+    """The shell commands, a line each."""
+    return [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+INSTALL, TEST = (line for line in commands() if line.startswith("pip "))
+WINNOW = [line for line in commands() if line not in (INSTALL, TEST)]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with the README's files in it, that may be written to, and `winnow` on PATH."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "data").symlink_to(ROOT / "tests" / "data")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "winnow"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        "from filter.cli.app import main\nmain()\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_continuous_integration_runs_the_readme_s_test_command() -> None:
+    assert TEST in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert "pytest" in TEST
+
+
+def test_the_first_command_cleans_a_page_of_the_repository() -> None:
+    page = INSTALL.split()[-1]
+    assert f"pip install . && winnow clean {page}" == INSTALL
+    assert (ROOT / page).is_file()
+
+
+def test_the_commands_run(checkout: Path) -> None:
+    assert len(WINNOW) > 5
+    for command in WINNOW:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=120, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b""), command
+    assert (checkout / "cleaned" / "sample-page.txt").stat().st_size > 0
+    assert (checkout / "cleaned.jsonl.zst").stat().st_size > 0
+
+
+def test_the_python_runs(checkout: Path) -> None:
+    output = io.StringIO()
+    names: dict[str, object] = {}
+    with contextlib.redirect_stdout(output):
+        for number, code in enumerate(blocks("python")):
+            exec(compile(code, f"README block {number}", "exec"), names)
+    assert "keyword" in output.getvalue()
+
+
+def test_before_and_after_are_as_shown() -> None:
+    from filter import ContentFilter
+
+    before, after = (re.search(rf"\*\*{key}\*\* (.*)<br>", README) for key in ("before", "after"))
+    cut = re.search(r"\*\*cut\*\* `(\w+)` (.*)", README)
+    assert before and after and cut
+    text = (ROOT / "tests" / "data" / "sample-page.txt").read_text(encoding="utf-8")
+    start = text.index(before[1])
+    page = ContentFilter.from_pretrained()(text)
+    spans = [
+        (span.label, span.text)
+        for span in page.removed
+        if start <= span.start < start + len(before[1])
+    ]
+    assert spans == [(cut[1], cut[2])]
+    assert before[1].replace(cut[2], "") == after[1]
+    assert after[1] in page.clean_text
+
+
+def test_the_options_it_names_exist(checkout: Path) -> None:
+    helps = "".join(
+        subprocess.run(
+            ["winnow", verb, "--help"], capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        for verb in ("clean", "spans", "inject", "train")
+    )
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
+    assert options
+    assert {option for option in options if option not in helps} == set()
