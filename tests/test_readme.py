@@ -106,7 +106,7 @@ def test_the_options_it_names_exist(checkout: Path) -> None:
         subprocess.run(
             ["winnow", verb, "--help"], capture_output=True, text=True, check=True, timeout=60
         ).stdout
-        for verb in ("clean", "spans", "inject", "train")
+        for verb in ("clean", "spans", "inject", "train", "calibrate", "evaluate")
     )
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
     assert options

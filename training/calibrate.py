@@ -239,7 +239,9 @@ def fit_temperature(
         gold = label_array(page, labels)[counted]
         for i, temperature in enumerate(TEMPERATURES):
             scaled = log / temperature
-            losses[i] += (np.logaddexp.reduce(scaled, axis=1) - scaled[range(len(gold)), gold]).sum()
+            losses[i] += (
+                np.logaddexp.reduce(scaled, axis=1) - scaled[range(len(gold)), gold]
+            ).sum()
     return TEMPERATURES[int(losses.argmin())]
 
 

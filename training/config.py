@@ -96,6 +96,9 @@ class EvaluationConfig(Section):
 
     labelled: list[str] = []
     prose_characters: int = 200_000
+    """Held-out prose that checkpoints are compared on."""
+    held_out_characters: int = 1_200_000
+    """Held-out prose that is written beside the run, once for thresholds and once for figures."""
     injected_pages: int = 200
     max_prose_loss: Rate = 0.003
     steps: Positive = 500

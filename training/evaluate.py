@@ -1,9 +1,9 @@
 """How good a filter is on pages whose spam is known, and on prose that has none.
 
 Labelled pages and plain prose are reported apart: pooled, a million clean characters would drown
-what the filter does to a page with spam in it. The figures over all come with a 95% interval, drawn
-over pages, because a page is what varies from one crawl to the next; and as tables for people and as
-one JSON object for programs.
+what the filter does to a page with spam in it. The figures over all come with a 95% interval,
+drawn over pages, because a page is what varies from one crawl to the next. They go out as tables
+for people and as one JSON object for programs.
 """
 
 from __future__ import annotations
@@ -263,7 +263,9 @@ def print_tables(result: dict[str, Any], console: Console) -> None:
                 console.print(_group_table(field, figures[f"by_{field}"], GROUP_HEADLINES))
     if "prose" in result:
         figures = result["prose"]
-        title = f"plain prose: {figures['pages']:,} pages, {figures['prose_characters']:,} characters"
+        title = (
+            f"plain prose: {figures['pages']:,} pages, {figures['prose_characters']:,} characters"
+        )
         console.print(_headlines(title, figures, PROSE_HEADLINES))
         if len(figures["by_source"]) > 1:
             console.print(_group_table("source", figures["by_source"], PROSE_HEADLINES))
@@ -326,9 +328,7 @@ def _label_table(figures: Figures) -> Any:
     return table
 
 
-def _group_table(
-    field: str, groups: dict[str, Figures], names: Sequence[tuple[str, str]]
-) -> Any:
+def _group_table(field: str, groups: dict[str, Figures], names: Sequence[tuple[str, str]]) -> Any:
     table = _table(f"by {field}", field, "pages", *(words for _, words in names))
     for group, figures in groups.items():
         table.add_row(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from filter.files import atomic_write
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig, data_paths
 from training.corpus import LabelledPage, read_labelled
@@ -75,22 +79,58 @@ class Inputs:
         """Tuning pages, held-out prose as clean pages, and pages injected from held-out parts."""
         settings = self.config.evaluation
         pages = list(self.tune)
-        pages += prose_pages(self.held_out_prose, settings.prose_characters)
+        rows = [row for row in self.held_out_prose if is_tuning_row(row)]
+        pages += prose_pages(rows, settings.prose_characters)
         pages += self.held_out_injector.pages(0, settings.injected_pages)
         return pages
 
 
+def is_tuning_row(row: Row) -> bool:
+    """Whether a held-out document is for choosing thresholds, rather than for the final figures."""
+    return zlib.crc32(row[2].encode()) % 5 < 2
+
+
 def prose_pages(rows: Sequence[Row], characters: int) -> list[LabelledPage]:
-    """Held-out prose as clean pages, evenly over the rows, up to so many characters."""
+    """Prose as clean pages, taken evenly over the rows, up to so many characters."""
     total = sum(len(text) for _, _, text in rows)
     step = max(1, total // max(1, characters))
     pages = []
-    for index, (source, _, text) in enumerate(rows[::step]):
+    for index, (source, domain, text) in enumerate(rows[::step]):
         if characters <= 0:
             break
         characters -= len(text)
-        pages.append(LabelledPage(id=f"prose-{index}", text=text, spans=[], source=source))
+        page = LabelledPage(f"prose-{index}", text, [], source=source, kind=domain, labelled=False)
+        pages.append(page)
     return pages
+
+
+def write_held_out(inputs: Inputs, directory: Path) -> None:
+    """Writes what the run holds out, so that thresholds and figures come from it.
+
+    ``prose-tune.jsonl.zst`` and ``prose-test.jsonl.zst`` hold documents of held-out sources, for
+    thresholds and for figures; ``injected.jsonl.zst`` holds pages injected into the latter with
+    held-out strings, ``pages.jsonl.zst`` the labelled pages of held-out sources.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    size = inputs.config.evaluation.held_out_characters
+    for name, tuning in (("prose-tune", True), ("prose-test", False)):
+        rows = [row for row in inputs.held_out_prose if is_tuning_row(row) is tuning]
+        _write(directory / f"{name}.jsonl.zst", prose_pages(rows, size))
+    injected = inputs.held_out_injector.pages(1_000_000, 1_000_000 + size // 2000)
+    _write(directory / "injected.jsonl.zst", injected)
+    _write(directory / "pages.jsonl.zst", inputs.held_out_pages)
+
+
+def _write(path: Path, pages: Iterable[LabelledPage]) -> None:
+    with atomic_write(path) as stream:
+        for page in pages:
+            record = {"id": page.id, "text": page.text, "source": page.source, "kind": page.kind}
+            if page.labelled:
+                record["spans"] = [
+                    {"start": span.start, "end": span.end, "label": span.label}
+                    for span in page.spans
+                ]
+            stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def read_inputs(config: TrainConfig) -> Inputs:

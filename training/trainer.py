@@ -30,7 +30,7 @@ from filter.windows import merge_windows, plan_windows, spread_to_characters
 from training.config import TrainConfig
 from training.corpus import LabelledPage, label_array
 from training.data import IGNORED
-from training.inputs import Inputs, read_inputs
+from training.inputs import Inputs, read_inputs, write_held_out
 from training.metrics import blanks, recall_at_prose_loss
 from training.model import load_base, new_encoder
 from training.optimizer import build_optimizer, trapezoid
@@ -56,6 +56,8 @@ def train(config: TrainConfig) -> Path:
     output = Path(config.output)
     _claim(output, config)
     inputs = read_inputs(config)
+    if not (output / "held-out").is_dir():
+        write_held_out(inputs, output / "held-out")
     tokenizer_directory = make_tokenizer(config, inputs, output / "tokenizer")
     tokenizer = PageTokenizer.from_directory(tokenizer_directory)
     checkpoint = get_last_checkpoint(str(output))

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from filter.cli import training
+from filter.cli import models, training
 from filter.cli.clean import clean
 from filter.cli.parsing import Command, Group
 from filter.cli.spans import spans
@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (clean, spans, *training.VERBS):
+for verb in (clean, spans, *training.VERBS, *models.VERBS):
     app.command(cls=Command)(verb)
 
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
 import os
 import sys
@@ -178,37 +176,6 @@ def train(
     return 0
 
 
-def export(
-    model: Annotated[
-        str, typer.Argument(metavar="DIR", help="Model directory with model.safetensors.")
-    ],
-    float32: Annotated[
-        bool, typer.Option("--float32", help="Write onnx/model.onnx as well.")
-    ] = False,
-    pages: Annotated[
-        str | None,
-        typer.Option("--pages", metavar="FILE", help="Labelled jsonl to hold the files against."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Hold against N pages at most.")
-    ] = 200,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="NAME", help="Leave matrices of this name in float32."),
-    ] = None,
-) -> int:
-    """Write a model's ONNX files, and say what they cost against float32 torch."""
-    with training_extra():
-        from training.corpus import read_labelled
-        from training.export import export_onnx
-
-        read = read_labelled(pages, labels=None, require_spans=False) if pages else iter(())
-        texts = [page.text for page in itertools.islice(read, limit)]
-        figures = export_onnx(model, float32=float32, texts=texts, exclude=exclude or ())
-    print(json.dumps(figures, indent=2))
-    return 0
-
-
 def _load_tokenizer(base: str) -> Any:
     """A tokenizer from a directory, or from the hub."""
     from tokenizers import Tokenizer
@@ -229,5 +196,5 @@ def _log_to_stderr() -> None:
     logger.setLevel(logging.INFO)
 
 
-VERBS = (inject, tokenizer, train, export)
+VERBS = (inject, tokenizer, train)
 """The verbs of this module, in the order of their help."""

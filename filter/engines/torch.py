@@ -106,6 +106,9 @@ class TorchEngine:
 
     def _load(self) -> Any:
         torch, transformers = _import()
+        progress = transformers.utils.logging
+        had_bar = progress.is_progress_bar_enabled()
+        progress.disable_progress_bar()
         try:
             model = transformers.AutoModelForTokenClassification.from_pretrained(
                 str(self._directory.path),
@@ -119,6 +122,9 @@ class TorchEngine:
             raise WinnowError(
                 f"{self._directory.path}: transformers cannot open it ({reason})"
             ) from error
+        finally:
+            if had_bar:
+                progress.enable_progress_bar()
         return model.eval().to(self.device)
 
     def _run(self, model: Any, windows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:

@@ -96,3 +96,38 @@ def _write_bert(directory: str) -> None:
     bert.add_special_tokens(words[:5])
     Path(directory).mkdir()
     bert.save(f"{directory}/tokenizer.json")
+
+
+def test_a_model_is_measured_tuned_and_converted(
+    copy_model: Callable[..., Path],
+    sample: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from filter.cli.app import run
+
+    model = copy_model()
+    pages = tmp_path / "pages.jsonl"
+    start = sample.index("塑料混合机")
+    span = {"start": start, "end": start + 5, "label": "keyword"}
+    pages.write_text(json.dumps({"id": "1", "text": sample, "spans": [span]}) + "\n")
+    common = [str(pages), "--model", str(model)]
+
+    assert run(["evaluate", *common, "--threshold", "0.3", "-o", "-"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["model"]["threshold"] == 0.3
+    assert measured["labelled"]["by_label"]["keyword"]["characters"] == 5
+
+    bounds = ["--max-prose-loss", "1", "--max-labelled-prose-loss", "1"]
+    assert run(["calibrate", *common, *bounds]) == 0
+    chosen = json.loads(capsys.readouterr().out)
+    decoder = json.loads((model / "decoder.json").read_bytes())
+    assert decoder["threshold"] == chosen["threshold"]
+    assert run(["evaluate", *common, "--max-prose-loss", "1", "-o", "-"]) == 0
+    lowest = min(point["threshold"] for point in decoder["curve"])
+    assert json.loads(capsys.readouterr().out)["model"]["threshold"] == lowest
+
+    (model / "onnx" / "model_int8.onnx").unlink()
+    assert run(["export", str(model), "--pages", str(pages)]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"int8"}
+    assert (model / "onnx" / "model_int8.onnx").is_file()

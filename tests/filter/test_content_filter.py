@@ -19,15 +19,24 @@ from hypothesis import strategies as st
 
 import filter.content_filter
 from filter import ContentFilter, FilteredPage
+from filter.decoding import decode_spans
+from filter.engines import create_engine
 from filter.errors import UsageError, WinnowError
 from filter.labels import LABELS
 from filter.model_directory import read_model_directory
 from filter.spans import cut, restore
 from filter.text import replace_surrogates
+from filter.tokenizer import PageTokenizer
 from filter.windows import plan_windows
 
 # All of Unicode, and characters that the model knows, of which spam can be made.
-any_text = st.text(st.one_of(st.characters(), st.sampled_from("做好帮塑料混合机扶工作，\n\r 0")))
+any_text = st.text(
+    st.one_of(
+        st.characters(),
+        st.sampled_from("做好帮塑料混合机扶工作，\n\r 0"),
+        st.sampled_from("\ud800\udfff\0\u0301\u200b\U0001f600\U00020000\r\n\u2028"),
+    )
+)
 thresholds = st.floats(0.05, 1)
 
 
@@ -89,10 +98,22 @@ def test_a_higher_threshold_cuts_a_subset(
     assert high <= low
 
 
+def test_probabilities_are_those_of_the_engine_at_each_character(
+    content_filter: ContentFilter, tiny_model: Path, sample: str
+) -> None:
+    text = sample[:40]  # one window
+    tokenizer = PageTokenizer.from_directory(tiny_model)
+    ids = [tokenizer.cls_id, *tokenizer.encode(text).ids, tokenizer.sep_id]
+    engine = create_engine(read_model_directory(tiny_model), device="cpu")
+    (logits,) = engine.logits([np.array(ids, dtype=np.int32)])
+    powers = np.exp(logits[1:-1].astype(float))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(content_filter.predict_proba(text), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("token", ["[SEP]", "[CLS][PAD]", "[MASK]", "[UNK]"])
 def test_the_names_of_special_tokens_are_text(content_filter: ContentFilter, token: str) -> None:
     assert len(content_filter.predict_proba(token)) == len(token)
-    # As six characters, not as one token: another bracket in their place changes nothing else.
     assert content_filter(f"甲{token}乙").text == f"甲{token}乙"
 
 
@@ -157,6 +178,11 @@ def in_child(send: Any, content_filter: ContentFilter, pages: list[str]) -> None
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_a_filter_survives_a_fork(tiny_model: Path, pages: list[str], engine: str) -> None:
     content_filter = ContentFilter.from_pretrained(tiny_model, device="cpu", engine=engine)
+    if engine == "torch":  # threads of OpenMP, which do not exist in the child
+        pages = pages[:4]
+        torch = pytest.importorskip("torch")
+        torch.set_num_threads(2)
+        torch.randn(500, 500) @ torch.randn(500, 500)
     alone = list(content_filter.pipe(pages))  # its session and its threads exist by now
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
@@ -168,6 +194,8 @@ def test_a_filter_survives_a_fork(tiny_model: Path, pages: list[str], engine: st
     finally:
         child.kill()
         child.join()
+        if engine == "torch":
+            torch.set_num_threads(1)
     if engine == "onnx":
         assert answer == alone
     else:  # one thread in the child, several here: equal but for rounding
@@ -292,6 +320,21 @@ def test_kept_labels_are_found_but_not_cut(content_filter: ContentFilter, sample
     assert label not in {span.label for span in page.removed}
     assert content_filter(sample, keep=label) == page
     assert content_filter(sample, keep=LABELS).clean_text == sample
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_what_is_cut_is_decided_without_the_probability_of_kept_labels(
+    content_filter: ContentFilter, sample: str, label: str
+) -> None:
+    # Not the spans found less those of a label: 0.3 of it may be what carried them.
+    decoded = decode_spans(
+        sample,
+        content_filter.predict_proba(sample),
+        content_filter.labels,
+        threshold=0.9,
+        keep=[label],
+    )
+    assert content_filter(sample, threshold=0.9, keep=[label]).removed == tuple(decoded)
 
 
 def test_options_of_the_filter_are_the_defaults_of_a_call(tiny_model: Path, sample: str) -> None:

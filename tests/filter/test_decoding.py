@@ -171,6 +171,7 @@ def test_a_hole_of_one_character_is_closed_and_one_of_two_is_not() -> None:
     assert [span.text for span in decode(one, *parts)] == ["塑料的合机"]
     assert [span.text for span in decode(two, *parts)] == ["塑料", "合机"]
     assert [span.text for span in decode(one, *parts, min_gap=0)] == ["塑料", "合机"]
+    assert [span.text for span in decode(one, *parts, min_gap=2)] == ["塑料的合机"]
 
 
 def test_a_hole_is_not_closed_across_a_line_break() -> None:

@@ -11,6 +11,8 @@ import torch
 from filter.errors import WinnowError
 from training import trainer
 from training.config import TrainConfig, load_config
+from training.corpus import read_corpora
+from training.inputs import read_inputs, write_held_out
 from training.optimizer import build_optimizer, trapezoid
 
 
@@ -28,6 +30,7 @@ def config(corpus: Path, tmp_path: Path) -> TrainConfig:
             "data.held_out={prose_sources: [source-1], labelled_sources: [site-1]}",
             "evaluation={labelled: [labelled.jsonl], prose_characters: 2000}",
             "evaluation.injected_pages=4", "evaluation.steps=2",
+            "evaluation.held_out_characters=20000",
             "encoder={hidden_size: 32, intermediate_size: 32, layers: 2, heads: 2}",
             "window=64", "overlap=16", "vocabulary_size=600", "batch_size=4", "steps=6",
             "save_steps=2", "log_steps=1", "compile=false", "bf16=false",
@@ -72,6 +75,18 @@ def test_model_directory_filters_pages(config: TrainConfig) -> None:
     content_filter = ContentFilter.from_pretrained(model, engine="torch")
     text = "首页 > 新闻\n县图书馆修好了一座旧钟楼。"
     assert content_filter.predict_proba(text).shape == (len(text), 7)
+
+
+def test_held_out_parts_are_written_beside_the_run(config: TrainConfig, corpus: Path) -> None:
+    inputs = read_inputs(config)
+    directory = Path(config.output) / "held-out"
+    write_held_out(inputs, directory)
+    parts = {path.name.split(".")[0]: list(read_corpora([path])) for path in directory.iterdir()}
+    tune, test = ({page.text for page in parts[f"prose-{name}"]} for name in ("tune", "test"))
+    assert tune and test and not tune & test
+    assert not (tune | test) & {text for _, _, text in inputs.prose}
+    assert {page.source for page in parts["pages"]} == {"site-1"}
+    assert any(page.spans for page in parts["injected"])
 
 
 def test_another_run_in_the_same_output_is_refused(config: TrainConfig) -> None:
