@@ -76,7 +76,7 @@ class Scored:
         size = len(self.labels) + 1
         total = np.bincount(self.gold[self.counted], minlength=size)
         gone = np.bincount(self.gold[self.counted & cut], minlength=size)
-        return np.divide(gone, total, out=np.full(size, np.nan), where=total > 0)
+        return np.asarray(np.divide(gone, total, out=np.full(size, np.nan), where=total > 0))
 
 
 def score_pages(

@@ -7,9 +7,11 @@ again: a run resumes exactly and workers need no coordination.
 
 from __future__ import annotations
 
+from bisect import bisect
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +31,35 @@ TokenPage = tuple[NDArray[np.int32], NDArray[np.int16]]
 """Token ids and labels of a page, without special tokens."""
 
 
-@dataclass(frozen=True, slots=True)
 class Stream:
-    """Labelled pages in the mixture, by rate; ``injected`` of them get in-sentence spam as well."""
+    """Labelled pages in the mixture.
 
-    pages: Sequence[LabelledPage]
-    rate: float
-    injected: float = 0.0
+    Sources are drawn by the square root of their size, so that no large one crowds out the rest.
+
+    Args:
+        pages: the corpus.
+        sources: source of each page.
+        rate: share of the training pages that come from it.
+        injected: share of its pages that get in-sentence spam as well.
+    """
+
+    def __init__(
+        self,
+        pages: Sequence[LabelledPage],
+        sources: Sequence[str],
+        *,
+        rate: float,
+        injected: float = 0.0,
+    ) -> None:
+        self.pages = pages
+        self.rate = rate
+        self.injected = injected
+        sizes = Counter(sources)
+        self._cumulative = list(accumulate(sizes[source] ** -0.5 for source in sources))
+
+    def draw(self, rng: Random) -> LabelledPage:
+        """A page."""
+        return self.pages[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
 
 
 def token_labels(encoding: Encoding, labels: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -116,13 +140,13 @@ class WindowDataset:
         draw = rng.random()
         for stream in self.streams:
             if draw < stream.rate:
-                page = rng.choice(stream.pages)
+                page = stream.draw(rng)
                 if self.injector is not None and rng.random() < stream.injected:
                     page = self.injector.into(page, index)
                 return self.tokens(page)
             draw -= stream.rate
         if self.injector is None:
-            return self.tokens(rng.choice(self.streams[-1].pages))
+            return self.tokens(self.streams[-1].draw(rng))
         return self.tokens(self.injector.page(index))
 
     def tokens(self, page: LabelledPage) -> TokenPage:

@@ -155,7 +155,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
         pages = load_pages(data_paths(data, [corpus.path]), config.labels)
         kept = pages.part(held_out.labelled_sources, inside=False)
         held_out_pages += pages.part(held_out.labelled_sources, inside=True)
-        streams.append(Stream(kept, corpus.rate, corpus.injected))
+        streams.append(Stream(kept, kept.sources, rate=corpus.rate, injected=corpus.injected))
         material.add_pages(kept)
     injector = Injector(
         ProseStore(prose, data.source_weights), material, load_recipe(data.recipe), seed=config.seed

@@ -37,10 +37,14 @@ class PageTable(Sequence[LabelledPage]):
             raise IndexError(index)
         return _page(self.dataset[index])
 
+    @property
+    def sources(self) -> list[str]:
+        """The source of every page."""
+        return list(self.dataset["source"])
+
     def part(self, sources: Container[str], *, inside: bool) -> PageTable:
         """The pages whose source is among some, or those whose source is not."""
-        column = self.dataset["source"]
-        kept = [index for index, source in enumerate(column) if (source in sources) is inside]
+        kept = [index for index, source in enumerate(self.sources) if (source in sources) is inside]
         return PageTable(self.dataset.select(kept))
 
 

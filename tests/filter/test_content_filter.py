@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -30,13 +31,14 @@ from filter.tokenizer import PageTokenizer
 from filter.windows import plan_windows
 
 # All of Unicode, and characters that the model knows, of which spam can be made.
-any_text = st.text(
+# (Joined from a list: `st.text` would merge the three and draw evenly from all of Unicode.)
+any_text = st.lists(
     st.one_of(
         st.characters(),
         st.sampled_from("做好帮塑料混合机扶工作，\n\r 0"),
         st.sampled_from("\ud800\udfff\0\u0301\u200b\U0001f600\U00020000\r\n\u2028"),
     )
-)
+).map("".join)
 thresholds = st.floats(0.05, 1)
 
 
@@ -307,6 +309,64 @@ def test_memory_grows_by_the_arrays_of_the_characters(
     small, large = peak(20_000), peak(120_000)
     # Seven probabilities and their weight (32 bytes), code points, ids and offsets (16), the text.
     assert (large - small) / 100_000 < 64
+
+
+# A model of another house: words as tokens, blanks and unknown characters left out.
+
+
+@pytest.fixture(scope="module")
+def bert_filter(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> ContentFilter:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    from training.vocabulary import SPECIAL_TOKENS, add_layout_tokens, save_tokenizer
+
+    path = tmp_path_factory.mktemp("bert")
+    words = [*SPECIAL_TOKENS, *"做好帮工作，。", "winnow", "win", "##now", "##s", "a", "3", "##mm"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    add_layout_tokens(tokenizer)
+    save_tokenizer(tokenizer, path)
+    labels = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))["id2label"]
+    config = transformers.BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        initializer_range=1.0,
+        id2label={int(index): label for index, label in labels.items()},
+        label2id={label: int(index) for index, label in labels.items()},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.BertForTokenClassification(config).save_pretrained(path)
+    decoder = {"format": 1, "window": 32, "overlap": 8}
+    (path / "decoder.json").write_text(json.dumps(decoder), encoding="utf-8")
+    return ContentFilter.from_pretrained(path, device="cpu")
+
+
+@settings(max_examples=30)
+@given(text=st.one_of(any_text, st.text(st.sampled_from("做好帮工作 winows3m\n\u3000é"))))
+def test_a_page_is_its_cleaned_text_and_its_spans_with_words_as_tokens(
+    bert_filter: ContentFilter, text: str
+) -> None:
+    page = bert_filter(text)
+    assert all(page.text[span.start : span.end] == span.text for span in page.spans)
+    assert restore(page.clean_text, page.removed) == page.text == replace_surrogates(text)
+    probabilities = bert_filter.predict_proba(text)
+    assert probabilities.shape == (len(text), len(bert_filter.labels))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_characters_of_a_word_have_the_probability_of_its_token(bert_filter: ContentFilter) -> None:
+    probabilities = bert_filter.predict_proba("做好Winnow 工作")
+    assert (probabilities[2:8] == probabilities[2]).all()
+    assert not (probabilities[1:3] == probabilities[1]).all()
 
 
 # Options and how they fail.

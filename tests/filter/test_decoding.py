@@ -16,9 +16,12 @@ from filter.spans import Span, cut
 NAMES = (PROSE, *LABELS)
 KEYWORD, FRAGMENT, AD, NOISE = (NAMES.index(n) for n in ("keyword", "fragment", "ad", "noise"))
 
-texts = st.text(
-    st.one_of(st.sampled_from("甲乙 \n\r\u3000\t\u2028"), st.characters(exclude_categories=["Cs"]))
-)
+# Joined from a list: `st.text` would merge the two and hardly ever draw a blank.
+texts = st.lists(
+    st.one_of(
+        st.sampled_from("甲乙丙丁 \n\r\u3000\t\u2028"), st.characters(exclude_categories=["Cs"])
+    )
+).map("".join)
 
 
 def random_probabilities(text: str, seed: int) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
 from filter.labels import LABELS
 from filter.tokenizer import PageTokenizer
-from training.corpus import read_labelled
+from training.corpus import LabelledPage, read_labelled
 from training.data import IGNORED, Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_prose
@@ -32,7 +33,7 @@ def dataset(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> WindowDat
         PageTokenizer.from_directory(directory),
         LABELS,
         injector=injector,
-        streams=[Stream(pages, rate=0.5, injected=0.5)],
+        streams=[Stream(pages, [page.source for page in pages], rate=0.5, injected=0.5)],
         seed=1,
         length=200,
         window=WINDOW,
@@ -76,3 +77,13 @@ def test_rates_are_kept(dataset: WindowDataset) -> None:
     pages = [dataset._make_page(index)[0] for index in range(200)]
     share = np.mean([np.array_equal(ids[: len(crumb)], crumb) for ids in pages])
     assert 0.35 < share < 0.65
+
+
+def test_small_sources_are_not_crowded_out() -> None:
+    pages = [
+        LabelledPage(str(i), "", [], source="large" if i < 100 else "small") for i in range(101)
+    ]
+    stream = Stream(pages, [page.source for page in pages], rate=1.0)
+    rng = Random(0)
+    share = np.mean([stream.draw(rng).source == "small" for _ in range(2000)])
+    assert 0.05 < share < 0.15  # 1 page of 101, drawn as the root of 1 to the root of 100

@@ -41,6 +41,7 @@ class Material:
         self.heads: list[Block] = []
         self.tails: list[Block] = []
         self.adverts: list[str] = []
+        self.marks: list[tuple[str, str]] = []
 
     def has(self, name: str) -> bool:
         return (name, False) in self._parts
@@ -55,7 +56,7 @@ class Material:
         return rng.choice(items) if items else ""
 
     def add_pages(self, pages: Iterable[LabelledPage]) -> None:
-        """Takes heads, tails and adverts out of labelled pages (training pages only)."""
+        """Takes heads, tails, adverts and one-line insertions out of training pages."""
         for page in pages:
             if not page.spans:
                 continue
@@ -68,6 +69,11 @@ class Material:
             self._add_block(self.tails, pieces[last + 1 :])
             self.adverts += [
                 text for text, label in pieces if label == "ad" and 30 <= len(text) <= 400
+            ]
+            self.marks += [
+                (text.strip(), label)
+                for text, label in pieces
+                if label != "prose" and 2 < len(text.strip()) <= 120 and "\n" not in text.strip()
             ]
 
     @staticmethod

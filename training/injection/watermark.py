@@ -78,10 +78,17 @@ def watermark(page: Page) -> str:
     return obfuscate(rng, text) if rng.random() < 0.45 else text
 
 
+def mark(page: Page) -> tuple[str, str]:
+    """A watermark, or what stood alone on a real page, with its label."""
+    if page.material.marks and page.rng.random() < 0.4:
+        return page.rng.choice(page.material.marks)
+    return watermark(page), "link"
+
+
 def inject(page: Page) -> None:
     """One or two marks, repeated or not, inside sentences, at ends or on their own lines."""
     rng = page.rng
-    marks = [watermark(page) for _ in range(rng.randint(1, 2))]
+    marks = [mark(page) for _ in range(rng.randint(1, 2))]
     count = max(1, round(len(page) / rng.uniform(200, 1500)))
     where = rng.random()
     if where < 0.4:
@@ -93,8 +100,8 @@ def inject(page: Page) -> None:
     alone = rules == ["line_start"]
     edits = []
     for point in placement.few(page, count, rules):
-        mark = rng.choice(marks) if rng.random() < 0.7 else watermark(page)
-        edits.append(Edit(point, point, mark + ("\n" if alone else ""), "link"))
+        text, label = rng.choice(marks) if rng.random() < 0.7 else mark(page)
+        edits.append(Edit(point, point, text + ("\n" if alone else ""), label))
     page.apply(edits)
 
 
@@ -105,10 +112,10 @@ def inject_marks(page: Page) -> None:
     edits = []
     for point in placement.few(page, rng.randint(1, 4), ["any"]):
         sign = rng.choice("+-")
-        mark = form.format(
+        text = form.format(
             s=rng.choice("036") + strings.digits(rng, 5),
             p=f"{rng.uniform(1, 90):.2f}",
             q=f"{sign}{rng.uniform(0, 9):.2f}",
         )
-        edits.append(Edit(point, point, mark, "link"))
+        edits.append(Edit(point, point, text, "link"))
     page.apply(edits)
