@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from filter.cli import options, pages
+from filter.cli.sources import open_sources
 
 
 def clean(
@@ -51,7 +52,7 @@ def clean(
 
     Files ending in .gz, .xz and .zst are read and written compressed.
     """
-    sources = pages.open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
+    sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
     pages.check_output(output, sources, beside=(removed, rejects), force=force)
     chosen = pages.FilterOptions(
         model=model,

@@ -1,7 +1,7 @@
 """Pages through a filter, for every command that reads pages: sources in, results out.
 
-A source is a file with its format. Bad records are reported where they are met and the rest goes
-on; the pages of all sources pass through one lazy stream, so that short ones share a batch.
+The pages of all sources pass through one lazy stream, so that short ones share a batch; results go
+to stdout, to one file, or to a file a source in a directory.
 """
 
 from __future__ import annotations
@@ -12,32 +12,18 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from filter.cli.progress import Summary, watched
-from filter.documents import (
-    BadRecord,
-    Document,
-    DocumentFormat,
-    document_format,
-    json_line,
-    provenance,
-)
+from filter.cli.sources import Reading, Source, reporter
+from filter.documents import Document, json_line, provenance
 from filter.errors import UsageError
-from filter.files import atomic_write, require_file
+from filter.files import atomic_write
 from filter.spans import FilteredPage
 
 if TYPE_CHECKING:
     from filter.content_filter import ContentFilter
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
-    """A file of pages and how it is read."""
-
-    path: str
-    format: DocumentFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,40 +73,6 @@ class FilterOptions:
         return content_filter, content_filter.decoder.threshold_at(self.max_prose_loss)
 
 
-@dataclass
-class Reading:
-    """Reads sources, and keeps what must be known when all is read.
-
-    Attributes:
-        report: Called with every bad record.
-        limit: Most pages to read.
-        finished: Sources that were read to their end.
-        exit_code: 0, 1 after a bad record, 2 after a file that could not be read.
-    """
-
-    report: Callable[[BadRecord], None]
-    limit: int | None = None
-    finished: list[Source] = field(default_factory=list)
-    exit_code: int = 0
-
-    def documents(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Document]]:
-        """The pages of all sources in their order, bad records reported and left out."""
-        return itertools.islice(self._documents(sources), self.limit)
-
-    def _documents(self, sources: Iterable[Source]) -> Iterator[tuple[Source, Document]]:
-        for source in sources:
-            whole = True
-            for item in source.format.read(source.path):
-                if isinstance(item, Document):
-                    yield source, item
-                    continue
-                whole = whole and item.line is not None
-                self.exit_code = max(self.exit_code, 1 if item.line is not None else 2)
-                self.report(item)
-            if whole:
-                self.finished.append(source)
-
-
 def filter_pages(
     sources: list[Source],
     options: FilterOptions,
@@ -151,7 +103,7 @@ def filter_pages(
     """
     content_filter, threshold = options.open()
     with ExitStack() as stack:
-        reading = Reading(_reporter(stack, rejects), limit)
+        reading = Reading(reporter(stack, rejects), limit)
         summary = Summary()
         pages = _filtered(content_filter, threshold, reading.documents(sources))
         pages = watched(pages, summary, output=output, quiet=quiet)
@@ -162,27 +114,6 @@ def filter_pages(
     if verbose:
         print(f"winnow: {summary}", file=sys.stderr)
     return reading.exit_code
-
-
-def open_sources(
-    paths: list[str] | None, *, input_format: str | None, text_key: str | None, id_key: str | None
-) -> list[Source]:
-    """The sources that are named, all of them checked before any is read.
-
-    Raises:
-        UsageError: a file is missing or is a directory, there is no such format, or nothing is
-            named and stdin is a terminal.
-    """
-    if not paths and sys.stdin.isatty():
-        raise UsageError("nothing to read; name a file, or pipe a page in")
-    sources = []
-    for path in paths or ["-"]:
-        require_file(path)
-        made = document_format(
-            path, input_format, text_key=text_key or "text", id_key=id_key or "id"
-        )
-        sources.append(Source(path, made))
-    return sources
 
 
 def check_output(
@@ -244,19 +175,6 @@ def _targets(directory: str, sources: list[Source]) -> dict[Source, str]:
             raise UsageError(f"{first} and {source.path} would both be written to {target}")
         sources_by_target[target] = source
     return {source: target for target, source in sources_by_target.items()}
-
-
-def _reporter(stack: ExitStack, rejects: str | None) -> Callable[[BadRecord], None]:
-    """Where bad records go: a line each on stderr, or into a file of JSON lines."""
-    if rejects is None:
-        return lambda bad: print(f"winnow: bad record: {bad}", file=sys.stderr)
-    stream = stack.enter_context(atomic_write(rejects))
-
-    def write(bad: BadRecord) -> None:
-        record = {"file": bad.path, "line": bad.line, "error": bad.error, "raw": bad.raw}
-        stream.write(json_line(record))
-
-    return write
 
 
 def _filtered(

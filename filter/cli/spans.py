@@ -8,6 +8,7 @@ import typer
 
 from filter.cli import options, pages
 from filter.cli.pages import Filtered
+from filter.cli.sources import open_sources
 from filter.errors import UsageError, unknown
 
 
@@ -52,7 +53,7 @@ def spans(
     shown_as = shown_as or "jsonl"
     if shown_as not in RENDERERS:
         raise UsageError(unknown("format", shown_as, RENDERERS))
-    sources = pages.open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
+    sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
     pages.check_output(output, sources, beside=(rejects,), force=force)
     chosen = pages.FilterOptions(
         model=model,

@@ -1,0 +1,165 @@
+"""Evaluation: what is read, what is counted, and what is written."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from filter import ContentFilter
+from filter.errors import UsageError, WinnowError
+from filter.labels import LABELS
+from filter.spans import Span
+from training.corpus import CorpusError, LabelledPage
+from training.evaluate import all_labels, count_page, errors_of, evaluate, print_tables, report
+from training.metrics import summarize
+
+
+def page(text: str, *spans: Span, **fields: Any) -> LabelledPage:
+    return LabelledPage("p", text, list(spans), **fields)
+
+
+def write(path: Path, *records: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))
+    return path
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    spans = [{"start": 3, "end": 7, "label": "keyword"}]
+    return write(
+        tmp_path / "labelled.jsonl",
+        {"id": "a", "text": "做好帮塑料混合扶工作", "spans": spans, "kind": "seo", "source": "x"},
+        {"id": "b", "text": "村里的老人们", "spans": [], "kind": "novel", "source": "y"},
+    )
+
+
+@pytest.fixture
+def prose(tmp_path: Path) -> Path:
+    return write(
+        tmp_path / "prose.jsonl",
+        {"text": "谈起了去年的收成。", "source": "x"},
+        {"text": "今年的头等大事。", "source": "z"},
+    )
+
+
+def test_what_is_counted_is_what_was_cut() -> None:
+    gold = page("做好帮塑料混合扶工作", Span(3, 7, "keyword"))
+    counts = count_page(gold, [Span(4, 8, "ad")], LABELS)
+    figures = summarize([counts])
+    assert figures["recall"] == 0.75
+    assert figures["prose_loss"] == pytest.approx(1 / 6)
+    assert figures["confusion"]["characters"][1][3] == 3
+    assert figures["restored_pages"] == 0
+    whole = summarize([count_page(gold, [Span(3, 7, "keyword")], LABELS)])
+    assert whole["restored_pages"] == whole["in_sentence_span_recall"] == 1
+
+
+def test_ambiguous_ranges_and_blanks_count_neither_way() -> None:
+    gold = page("一二 三四", Span(0, 2, "ad"), ambiguous=[(3, 4)])
+    figures = summarize([count_page(gold, [Span(0, 4, "ad")], LABELS)])
+    assert figures["prose_characters"] == 1
+    assert figures["prose_loss"] == 0
+    assert figures["restored_pages"] == 1
+
+
+def test_labelled_pages_and_plain_prose_are_reported_apart() -> None:
+    pages = [
+        page("广告一", Span(0, 2, "ad"), kind="seo"),
+        page("文章", kind="novel"),
+        page("很长的文章", labelled=False, source="s"),
+    ]
+    result = report(pages, [[], [], [Span(0, 1, "ad")]], LABELS, draws=20)
+    assert result["labelled"]["pages"] == 2
+    assert result["labelled"]["prose_loss"] == 0
+    assert set(result["labelled"]["by_kind"]) == {"seo", "novel"}
+    assert result["prose"]["prose_loss"] == 0.2
+    assert result["prose"]["false_spans"] == 1
+    assert result["prose"]["by_source"]["s"]["pages"] == 1
+    assert result["labelled"]["intervals"]["recall"] == [0, 0]
+
+
+def test_labels_that_the_model_does_not_know_come_after_its_own() -> None:
+    pages = [page("一二三", Span(0, 1, "ad"), Span(1, 2, "zebra"))]
+    assert all_labels(pages, ["spam"]) == ("spam", "ad", "zebra")
+
+
+def test_errors_are_written_with_their_context() -> None:
+    gold = page("做好帮塑料混合扶工作，好", Span(3, 7, "keyword"), kind="seo")
+    clean = page("一二")
+    cut = [Span(5, 8, "ad", 0.9), Span(11, 12, "noise", 0.6)]
+    (found,) = errors_of([gold, clean], [cut, []])
+    assert [(e["text"], e["label"]) for e in found["missed"]] == [("塑料", "keyword")]
+    assert [(e["text"], e["label"], e["score"]) for e in found["lost"]] == [
+        ("扶", "ad", 0.9),
+        ("好", "noise", 0.6),
+    ]
+    assert found["missed"][0]["before"] == "做好帮"
+    assert found["missed"][0]["after"] == "混合扶工作，好"
+
+
+def test_evaluating_a_model_directory(
+    tiny_model: Path, labelled: Path, prose: Path, tmp_path: Path
+) -> None:
+    output, errors = tmp_path / "metrics.json", tmp_path / "errors.jsonl"
+    result = evaluate(tiny_model, [labelled, prose], draws=20, output=output, errors=errors)
+    assert json.loads(output.read_text()) == result
+    content_filter = ContentFilter.from_pretrained(tiny_model)
+    assert result["model"] == {
+        "hash": content_filter.model_hash,
+        "engine": content_filter.engine,
+        "threshold": 0.5,
+    }
+    assert result["files"] == {"labelled.jsonl": 2, "prose.jsonl": 2}
+    assert result["labelled"]["spam_characters"] == 4
+    assert result["prose"]["prose_characters"] == 17
+    lost = sum(len(e["text"]) for line in errors.open() for e in json.loads(line)["lost"])
+    assert lost == sum(result[part]["prose_characters_cut"] for part in ("labelled", "prose"))
+
+
+def test_a_higher_threshold_cuts_no_more(tiny_model: Path, labelled: Path, prose: Path) -> None:
+    content_filter = ContentFilter.from_pretrained(tiny_model)
+    lost = [
+        evaluate(content_filter, [labelled, prose], threshold=t, draws=0)["prose"]["prose_loss"]
+        for t in (1e-6, 0.5, 1.0)
+    ]
+    assert lost == sorted(lost, reverse=True)
+    assert lost[0] == 1
+
+
+def test_pages_are_chosen_by_source_and_number(
+    tiny_model: Path, labelled: Path, prose: Path
+) -> None:
+    result = evaluate(tiny_model, [labelled, prose], sources=["x"], draws=0)
+    assert result["files"] == {"labelled.jsonl": 1, "prose.jsonl": 1}
+    assert evaluate(tiny_model, [prose], limit=1, draws=0)["files"] == {"prose.jsonl": 1}
+    with pytest.raises(UsageError, match="no pages"):
+        evaluate(tiny_model, [prose], sources=["nowhere"])
+
+
+def test_a_misspelt_label_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    spans = [{"start": 0, "end": 1, "label": "keywrod"}]
+    path = write(tmp_path / "a.jsonl", {"id": "q7", "text": "一二", "spans": spans})
+    with pytest.raises(CorpusError, match=r"q7.*'keywrod' \(did you mean 'keyword'\?\)"):
+        evaluate(tiny_model, [path])
+
+
+def test_a_missing_file_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(WinnowError, match=r"nowhere\.jsonl"):
+        evaluate(tiny_model, [tmp_path / "nowhere.jsonl"])
+
+
+def test_tables_name_figures_labels_and_kinds(
+    tiny_model: Path, labelled: Path, prose: Path
+) -> None:
+    result = evaluate(tiny_model, [labelled, prose], draws=20)
+    stream = io.StringIO()
+    print_tables(result, Console(file=stream, width=160))
+    text = stream.getvalue()
+    for words in ("in-sentence recall", "prose loss", "95% interval", "keyword", "novel", "17"):
+        assert words in text
+    assert "boilerplate" not in text.split("by label")[1].split("keyword")[0]
