@@ -33,6 +33,11 @@ ORDERS = (1, 2, 3)
 BITS = 20
 CHUNK = 100_000  # characters whose features are in memory at once
 
+SOFTENING = 4.0
+"""Divides the margins: a linear model is so sure that its probabilities would all round to 1."""
+
+LOWEST = -60.0
+
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -71,11 +76,12 @@ class Baseline:
     def predict_proba(self, text: str) -> NDArray[np.float32]:
         """(len(text), 1 + labels) probabilities, prose first."""
         rows = features(text)
-        scores = np.full((len(text), len(self.classifiers)), -30.0)
+        scores = np.full((len(text), len(self.classifiers)), LOWEST)
         for column, classifier in enumerate(self.classifiers):
             if classifier is not None and len(text):
-                scores[:, column] = classifier.decision_function(rows)
-        odds = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
+                margin = classifier.decision_function(rows)
+                scores[:, column] = np.maximum(margin, LOWEST)
+        odds = 1 / (1 + np.exp(-scores / SOFTENING))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def find_spans(
@@ -176,7 +182,7 @@ def baseline_figures(
     """
     tuning = score_pages(tune, baseline.predict_proba, baseline.labels)
     clean = score_pages(prose, baseline.predict_proba, baseline.labels)
-    # A linear model is sure of itself: thresholds go where its probabilities are.
+    # Its probabilities crowd near 0 and 1: thresholds go where they are.
     tail = 1 - np.geomspace(1e-7, 1, 400)
     scores = np.unique(np.quantile(np.concatenate((tuning.p_spam, clean.p_spam)), tail))
     low_ratio, min_gap, point = choose(

@@ -1,8 +1,10 @@
 """Training windows: sample ``i`` is a function of ``(seed, i)``, drawn from a mixture by rates.
 
 A window comes from an injected page or from a labelled page (into which in-sentence families may
-be injected as well, so that foreign strings stand in real layout). Reading it again gives it
-again: a run resumes exactly and workers need no coordination.
+be injected as well, so that foreign strings stand in real layout). What a short page leaves free is
+filled with further pages, each between its own [CLS] and [SEP]: there is no padding, so attention
+needs no mask, which costs a third of the speed on a CPU.
+Reading a sample again gives it again: a run resumes exactly, workers need no coordination.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from training.injection import Injector
 
 IGNORED = -100
-"""Label of tokens that no loss is taken on: special tokens, padding, ambiguous ranges."""
+"""Label of tokens that no loss is taken on: special tokens and ambiguous ranges."""
+
+FURTHER = 1 << 40
+"""Index of the first page that fills up a window: far beyond those that begin one."""
 
 TokenPage = tuple[NDArray[np.int32], NDArray[np.int16]]
 """Token ids and labels of a page, without special tokens."""
@@ -67,8 +72,19 @@ def token_labels(encoding: Encoding, labels: NDArray[np.int16]) -> NDArray[np.in
     return labels[encoding.starts] if len(encoding) else np.zeros(0, dtype=np.int16)
 
 
+def _stretch(rng: Random, page: TokenPage, length: int) -> TokenPage:
+    """A random stretch of a page; beginnings and ends of pages are drawn more often."""
+    ids, labels = page
+    start = 0
+    if len(ids) > length:
+        margin = length // 3
+        start = rng.randint(-margin, len(ids) - length + margin)
+        start = min(max(0, start), len(ids) - length)
+    return ids[start : start + length], labels[start : start + length]
+
+
 class WindowDataset:
-    """Windows as ``(input_ids, attention_mask, labels)``, fixed length, by index.
+    """Windows as ``{"input_ids", "labels"}`` of one length, by index.
 
     Args:
         injector: makes pages; none if the mixture is of labelled pages alone.
@@ -111,29 +127,22 @@ class WindowDataset:
         self._page = lru_cache(maxsize=8)(self._make_page)
 
     def __getitem__(self, index: int) -> dict[str, NDArray[np.int64]]:
-        ids, labels = self._page(index // self.windows_per_page)
         rng = Random(f"{self.seed}:window:{index}")
-        body = self.window - 2
-        start = 0
-        if len(ids) > body:
-            # A margin beyond both ends, so that beginnings and ends of pages are seen often.
-            margin = body // 3
-            start = min(max(0, rng.randint(-margin, len(ids) - body + margin)), len(ids) - body)
-        return self._window(ids[start : start + body], labels[start : start + body])
-
-    def _window(self, ids: NDArray[np.int32], labels: NDArray[np.int16]) -> dict[str, Any]:
-        size = len(ids)
-        sample = {
-            "input_ids": np.full(self.window, self.tokenizer.pad_id, dtype=np.int64),
-            "attention_mask": np.zeros(self.window, dtype=np.int64),
-            "labels": np.full(self.window, IGNORED, dtype=np.int64),
-        }
-        sample["input_ids"][0] = self.tokenizer.cls_id
-        sample["input_ids"][1 : size + 1] = ids
-        sample["input_ids"][size + 1] = self.tokenizer.sep_id
-        sample["attention_mask"][: size + 2] = 1
-        sample["labels"][1 : size + 1] = labels
-        return sample
+        tokenizer = self.tokenizer
+        input_ids = np.full(self.window, tokenizer.sep_id, dtype=np.int64)
+        labels = np.full(self.window, IGNORED, dtype=np.int64)
+        page = self._page(index // self.windows_per_page)
+        place, further = 0, FURTHER + index * self.window
+        while self.window - place > 2:
+            ids, truth = _stretch(rng, page, self.window - place - 2)
+            input_ids[place] = tokenizer.cls_id
+            input_ids[place + 1 : place + 1 + len(ids)] = ids
+            labels[place + 1 : place + 1 + len(ids)] = truth
+            place += len(ids) + 2
+            if self.window - place > 2:
+                page = self._make_page(further)
+                further += 1
+        return {"input_ids": input_ids, "labels": labels}
 
     def _make_page(self, index: int) -> TokenPage:
         rng = Random(f"{self.seed}:stream:{index}")

@@ -71,8 +71,8 @@ def new_encoder(
     return model
 
 
-def load_base(base: str | Path, labels: list[str]) -> PreTrainedModel:
-    """A model to go on from, with a head for the given labels.
+def load_base(base: str | Path, labels: list[str], tokenizer: PageTokenizer) -> PreTrainedModel:
+    """A model to go on from, with a head for the given labels and a row for every token.
 
     Raises:
         WinnowError: the directory or hub model cannot be loaded.
@@ -92,4 +92,6 @@ def load_base(base: str | Path, labels: list[str]) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForTokenClassification.from_pretrained(base, **settings)
     except (OSError, ValueError) as error:
         raise WinnowError(f"base '{base}': {str(error).splitlines()[0]}") from error
+    if tokenizer.vocab_size > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(tokenizer.vocab_size)
     return model

@@ -90,14 +90,22 @@ def use_bf16(config: TrainConfig) -> bool:
 
 
 def make_tokenizer(config: TrainConfig, inputs: Inputs, output: Path) -> Path:
-    """The run's tokenizer: the base's or the configuration's own, or one counted on the prose."""
-    from training.vocabulary import build_tokenizer, count_characters, select_characters
+    """The run's tokenizer: the configuration's own, the base's made to see layout, or a new one."""
+    from training.vocabulary import (
+        build_tokenizer,
+        count_characters,
+        extend_tokenizer,
+        select_characters,
+    )
 
     if config.tokenizer is not None:
         return Path(config.tokenizer)
-    if config.base is not None and (Path(config.base) / "tokenizer.json").is_file():
-        return Path(config.base)
-    if not (output / "tokenizer_config.json").is_file():
+    if (output / "tokenizer_config.json").is_file():
+        return output
+    if config.base is not None:
+        added = extend_tokenizer(config.base, output)
+        logger.info("%d layout tokens are new to %s", added, config.base)
+    else:
         counts = count_characters(inputs.texts())
         build_tokenizer(select_characters(counts, size=config.vocabulary_size), output)
     return output
@@ -109,7 +117,7 @@ def make_model(
     """The network to train, seeded; ``warm`` starts its embeddings from the corpus."""
     torch.manual_seed(config.seed)
     if config.base is not None:
-        return load_base(config.base, config.labels)
+        return load_base(config.base, config.labels, tokenizer)
     embeddings = None
     if warm and config.embeddings == "cooccurrence":
         from training.embeddings import cooccurrence_embeddings

@@ -32,9 +32,12 @@ def make_page(seed: int, *, spam: bool = True) -> LabelledPage:
     return LabelledPage(str(seed), text, spans, labelled=spam)
 
 
+TRAINING = [make_page(i, spam=i % 2 == 0) for i in range(120)]
+
+
 @pytest.fixture(scope="module")
 def baseline() -> Baseline:
-    return fit_baseline([make_page(i) for i in range(60)])
+    return fit_baseline(TRAINING)
 
 
 def test_features_are_the_n_grams_near_a_character() -> None:
@@ -69,7 +72,7 @@ def test_it_finds_on_new_pages_the_words_that_it_learnt(baseline: Baseline) -> N
 
 
 def test_the_same_seed_fits_the_same_baseline(baseline: Baseline) -> None:
-    again = fit_baseline([make_page(i) for i in range(60)])
+    again = fit_baseline(TRAINING)
     text = make_page(300).text
     assert np.array_equal(again.predict_proba(text), baseline.predict_proba(text))
 

@@ -18,7 +18,7 @@ from training.injection.corpus import ProseStore, read_prose
 from training.injection.material import read_material
 from training.vocabulary import build_tokenizer, count_characters, select_characters
 
-WINDOW = 64
+WINDOW = 200
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,22 @@ def test_sample_is_a_function_of_its_index(dataset: WindowDataset) -> None:
             assert np.array_equal(value, forward[index][key])
 
 
-def test_windows_are_framed_and_padded(dataset: WindowDataset) -> None:
+def test_windows_are_full_and_pages_are_framed(dataset: WindowDataset) -> None:
+    tokenizer = dataset.tokenizer
+    several = 0
     for index in range(60):
         sample = dataset[index]
-        ids, mask, labels = (sample[k] for k in ("input_ids", "attention_mask", "labels"))
-        size = int(mask.sum())
-        assert ids.shape == mask.shape == labels.shape == (WINDOW,)
-        assert ids[0] == dataset.tokenizer.cls_id and ids[size - 1] == dataset.tokenizer.sep_id
-        assert (ids[size:] == dataset.tokenizer.pad_id).all()
-        assert labels[0] == IGNORED and (labels[size - 1 :] == IGNORED).all()
-        assert ((labels[1 : size - 1] >= 0) & (labels[1 : size - 1] <= len(LABELS))).all()
+        ids, labels = sample["input_ids"], sample["labels"]
+        assert ids.shape == labels.shape == (WINDOW,)
+        assert ids[0] == tokenizer.cls_id and ids[-1] == tokenizer.sep_id
+        assert tokenizer.pad_id not in ids
+        special = (ids == tokenizer.cls_id) | (ids == tokenizer.sep_id)
+        assert np.array_equal(labels == IGNORED, special)
+        starts = np.flatnonzero(ids == tokenizer.cls_id)
+        assert (ids[starts[1:] - 1] == tokenizer.sep_id).all()
+        assert ((labels[~special] >= 0) & (labels[~special] <= len(LABELS))).all()
+        several += len(starts) > 1
+    assert several
 
 
 def test_labels_stand_on_the_characters_of_their_spans(dataset: WindowDataset) -> None:
