@@ -38,6 +38,15 @@ _SPECIFICATIONS = (
 )  # fmt: skip
 
 
+_CODE_LINES = (
+    "CVE-{y}-{d5}", "{n}-{d3}：{d1}.{d2}.{d3} 以下的所有版本", "{h}*{l}*{h}mm，{l}马力",
+    "{l}.{d1}V ~ {l}.{d2}V", "{l}位{n}转换器({d2}通道)", "- {n} {d1}.{d1} < {d1}.{d2}",
+    "{n}{d4} 系列", "{t}：{l}°C ~ {h}°C", "{l}KB/{h}KB {n}", "{n}（{t}）", "{t}（{l}）",
+    "{h} x {l} mm ({n})", "{l}个{h}位{t}，有{d1}通道{n}输出", "{n} {d1} x {n} / I²{n}",
+    "{n}{d3}型{t}", "({d1}) {t}", "{t}: {l}%±{d1}", "ISO{d4}，{n}接口",
+)  # fmt: skip
+
+
 def _values(page: Page) -> dict[str, object]:
     rng = page.rng
 
@@ -77,23 +86,84 @@ def specification(page: Page) -> str:
 
 
 def inject(page: Page) -> None:
-    """One kind of look-alike over the page, unlabelled."""
+    """One or two kinds of look-alike over the page, unlabelled."""
+    for kind in page.rng.choices(_KINDS, _WEIGHTS, k=page.rng.choice((1, 1, 2))):
+        kind(page)
+
+
+def _sentences(page: Page) -> None:
     rng = page.rng
-    kind = rng.random()
-    if kind < 0.5:
-        rules = ["stop", "line_end"] if rng.random() < 0.7 else ["line_start"]
-        ending = "\n" if rules == ["line_start"] else ""
-        for _ in range(rng.randint(1, 5)):
-            for point in placement.few(page, 1, rules):
-                page.insert(point, sentence(page) + ending, "prose")
-    elif kind < 0.65:
-        lines = "\n".join(specification(page) for _ in range(rng.randint(3, 12)))
-        for point in placement.few(page, 1, ["line_start"]):
-            page.insert(point, lines + "\n", "prose")
-    elif kind < 0.85:
-        _headings(page)
-    else:
-        _numbered_lines(page)
+    rules = ["stop", "line_end"] if rng.random() < 0.7 else ["line_start"]
+    ending = "\n" if rules == ["line_start"] else ""
+    for _ in range(rng.randint(1, 5)):
+        for point in placement.few(page, 1, rules):
+            page.insert(point, sentence(page) + ending, "prose")
+
+
+def _specifications(page: Page) -> None:
+    """Data sheets, version lists, advisories: short lines full of Latin letters and digits."""
+    make = page.rng.choice((specification, specification, _code_line, _code_line))
+    lines = "\n".join(make(page) for _ in range(page.rng.randint(3, 12)))
+    for point in placement.few(page, 1, ["line_start"]) or [len(page)]:
+        page.insert(point, lines + "\n" if point < len(page) else "\n" + lines, "prose")
+
+
+def _code_line(page: Page) -> str:
+    rng = page.rng
+    name = "".join(rng.choice("ABCDEFGHIKLMNPQRSTVWX") for _ in range(rng.randint(2, 5)))
+    low, high = rng.randint(1, 60), rng.randint(61, 5000)
+    form = rng.choice(_CODE_LINES)
+    values = {f"d{i}": strings.digits(rng, i) for i in range(1, 6)}
+    return form.format(
+        y=rng.randint(2005, 2025), n=name, l=low, h=high, t=strings.term(page, "tech"), **values
+    )
+
+
+def _brackets(page: Page) -> None:
+    """Latin names, abbreviations and digits in brackets behind words, stars between factors."""
+    rng = page.rng
+    edits = []
+    for point in placement.few(page, rng.randint(1, 8), ["any", "clause_end"]):
+        kind = rng.random()
+        if kind < 0.3:
+            text = "".join(rng.choice("ABCDEFGIMNOPRST") for _ in range(rng.randint(2, 5)))
+        elif kind < 0.65:
+            text = strings.latin_name(rng)
+        elif kind < 0.85:
+            text = str(rng.randint(1, 2025))
+        else:
+            text = strings.term(page)
+        bracket = rng.choice(("()", "（）", "()"))
+        text = bracket[0] + text + bracket[1]
+        if rng.random() < 0.15:
+            text = f"{rng.randint(1, 99)}*{rng.randint(1, 999)}"
+        edits.append(Edit(point, point, text, "prose"))
+    page.apply(edits)
+
+
+def _rare_characters(page: Page) -> None:
+    """Accents, signs, radicals and characters that no vocabulary holds."""
+    rng = page.rng
+    rate = rng.choice((0.003, 0.01, 0.03))
+    edits = []
+    for position, character in enumerate(page.text):
+        if rng.random() < rate and character != "\n":
+            low, high = rng.choice(_RARE)
+            edits.append(Edit(position, position + 1, chr(rng.randint(low, high)), "prose"))
+    page.apply(edits)
+
+
+def _markdown(page: Page) -> None:
+    """Headings and lists marked as in notes that were converted from markup."""
+    rng = page.rng
+    mark = rng.choice(("# ", "## ", "- ", "* ", "> ", "• ", "1. "))
+    edits = []
+    for start, end in placement.body_lines(page):
+        if rng.random() < (0.5 if end - start < 60 else 0.15):
+            edits.append(Edit(start, start, mark, "prose"))
+        elif rng.random() < 0.2:
+            edits.append(Edit(start, start, mark + strings.term(page, page.domain) + "\n", "prose"))
+    page.apply(edits)
 
 
 def _headings(page: Page) -> None:
@@ -134,3 +204,16 @@ def _numbered_lines(page: Page) -> None:
     clauses = [c for c in strings.split_clauses(page.text[start:end]) if len(c) > 2]
     text = "\n".join(form.format(i=i, t=c) for i, c in enumerate(clauses, 1))
     page.apply([Edit(start, end, text, "prose")])
+
+
+_RARE = (
+    (0xC0, 0xFF), (0xB0, 0xBE), (0x2F00, 0x2FD5), (0x3400, 0x4DB5), (0x4E00, 0x9FFF),
+    (0xF900, 0xFA2D), (0x391, 0x3C9), (0x2150, 0x217F), (0x2200, 0x22FF), (0x2460, 0x2473),
+    (0x20000, 0x2A6D6),
+)  # fmt: skip
+"""Ranges of code points that occur in prose, though seldom."""
+
+_KINDS = (
+    _sentences, _specifications, _headings, _numbered_lines, _brackets, _rare_characters, _markdown,
+)  # fmt: skip
+_WEIGHTS = (36, 14, 16, 10, 14, 12, 6)

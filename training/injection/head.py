@@ -78,6 +78,8 @@ def head_lines(page: Page) -> list[Line]:
 def inject(page: Page) -> None:
     """Navigation, breadcrumb and byline above the title, between title and text, or both."""
     rng = page.rng
+    title = page.text.partition("\n")[0]
+    repeated = 0 < len(title) <= 40 and not any(page.labels[: len(title)]) and rng.random() < 0.4
     if page.material.heads and rng.random() < 0.4:
         block = rng.choice(page.material.heads)
         insert(
@@ -87,6 +89,8 @@ def inject(page: Page) -> None:
         )
     else:
         insert(page, 0, joined(head_lines(page), before=True))
+    if repeated:  # the title once more above it all, as on pages that open with their own name
+        page.insert(0, title + rng.choice(("\n", "\n", "", " ")), "prose")
     if rng.random() < 0.6:
         starts = [start for start, _ in placement.body_lines(page)][:2]
         if starts:

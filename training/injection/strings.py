@@ -183,6 +183,13 @@ def pool(page: Page, smallest: int = 1, largest: int = 7) -> list[str]:
     return [broken(rng, string) for string in strings if string.strip()] or [ngram(page)]
 
 
+def latin_name(rng: Random) -> str:
+    """A made-up word in Latin letters, capitalised or not."""
+    syllables = ("ba", "lo", "mer", "tin", "so", "ra", "vel", "co", "dan", "li", "ter", "no", "max")
+    word = "".join(rng.choice(syllables) for _ in range(rng.randint(1, 4)))
+    return rng.choice((word, word.capitalize(), word.upper()))
+
+
 def digits(rng: Random, count: int) -> str:
     return "".join(rng.choice("0123456789") for _ in range(count))
 
