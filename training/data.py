@@ -144,19 +144,23 @@ class WindowDataset:
                 further += 1
         return {"input_ids": input_ids, "labels": labels}
 
-    def _make_page(self, index: int) -> TokenPage:
+    def page(self, index: int) -> LabelledPage:
+        """Page ``index`` of the mixture."""
         rng = Random(f"{self.seed}:stream:{index}")
         draw = rng.random()
         for stream in self.streams:
             if draw < stream.rate:
                 page = stream.draw(rng)
                 if self.injector is not None and rng.random() < stream.injected:
-                    page = self.injector.into(page, index)
-                return self.tokens(page)
+                    return self.injector.into(page, index)
+                return page
             draw -= stream.rate
         if self.injector is None:
-            return self.tokens(self.streams[-1].draw(rng))
-        return self.tokens(self.injector.page(index))
+            return self.streams[-1].draw(rng)
+        return self.injector.page(index)
+
+    def _make_page(self, index: int) -> TokenPage:
+        return self.tokens(self.page(index))
 
     def tokens(self, page: LabelledPage) -> TokenPage:
         """Ids and labels of a page; characters in ambiguous ranges are ignored."""

@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 from filter.errors import UsageError
-from training.config import config_path, data_paths, load_config
+from training.config import config_path, data_paths, load_config, read_yaml
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configurations_are_valid(path: Path) -> None:
     from training.injection import load_recipe
 
     if path.stem == "inject":
         assert load_recipe(path).profiles
+    elif path.stem == "sources":
+        assert all({"name", "licence", "note"} == set(row) for row in read_yaml(path)["sources"])
     else:
         assert load_config(path).steps > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from training.config import TrainConfig, load_config
 from training.corpus import read_corpora
 from training.inputs import read_inputs, write_held_out
 from training.optimizer import build_optimizer, trapezoid
+from training.release import release
 
 
 @pytest.fixture
@@ -87,6 +89,30 @@ def test_held_out_parts_are_written_beside_the_run(config: TrainConfig, corpus: 
     assert not (tune | test) & {text for _, _, text in inputs.prose}
     assert {page.source for page in parts["pages"]} == {"site-1"}
     assert any(page.spans for page in parts["injected"])
+
+
+def test_release_makes_a_model_with_figures_and_card(config: TrainConfig, tmp_path: Path) -> None:
+    trainer.train(config)
+    run, output = Path(config.output), tmp_path / "released"
+    test = Path(config.data.root) / "labelled.jsonl"
+    metrics = release(
+        run,
+        output,
+        test=[test],
+        max_prose_loss=1.0,
+        max_labelled_prose_loss=1.0,
+        baseline_characters=5000,
+    )
+    assert set(metrics) >= {"development pages", "held-out prose"}
+    written = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
+    assert written["linear baseline"]["labelled"]
+    assert (output / "onnx" / "model_int8.onnx").is_file()
+    assert "linear model" in (output / "README.md").read_text(encoding="utf-8")
+
+
+def test_unfinished_run_is_not_released(tmp_path: Path) -> None:
+    with pytest.raises(WinnowError, match="no model"):
+        release(tmp_path, tmp_path / "out", test=[])
 
 
 def test_another_run_in_the_same_output_is_refused(config: TrainConfig) -> None:
