@@ -68,7 +68,9 @@ def test_the_commands_run(checkout: Path) -> None:
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=120, check=False
         )
-        assert (done.returncode, done.stderr) == (0, b""), command
+        assert done.returncode == 0, (command, done.stderr)
+        if command.split()[1] in ("clean", "spans"):
+            assert done.stderr == b"", command
     assert (checkout / "cleaned" / "sample-page.txt").stat().st_size > 0
     assert (checkout / "cleaned.jsonl.zst").stat().st_size > 0
 

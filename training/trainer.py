@@ -21,8 +21,9 @@ import yaml
 from numpy.typing import NDArray
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
 
 from filter.errors import WinnowError
 from filter.tokenizer import PageTokenizer
@@ -53,6 +54,7 @@ def train(config: TrainConfig) -> Path:
     Raises:
         WinnowError: data or base are missing or broken, or the output is another run's.
     """
+    disable_progress_bar()
     output = Path(config.output)
     _claim(output, config)
     inputs = read_inputs(config)
@@ -165,7 +167,7 @@ def build_trainer(
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    return CharacterTrainer(
+    trainer = CharacterTrainer(
         model=model,
         args=arguments,
         train_dataset=inputs.dataset(tokenizer),
@@ -177,6 +179,8 @@ def build_trainer(
         page_tokenizer=tokenizer,
         pages=pages,
     )
+    trainer.remove_callback(PrinterCallback)  # standard output is for results
+    return trainer
 
 
 def collate(samples: list[dict[str, NDArray[np.int64]]]) -> dict[str, torch.Tensor]:
@@ -264,8 +268,10 @@ class CharacterTrainer(Trainer):
                 if len(chosen):
                     figures[f"{name}_{kind}"] = float(chosen.mean())
                     recalls += [float(chosen.mean())] if index else []
-            figures[f"{name}_macro"] = float(np.mean(recalls)) if recalls else 0.0
-        figures[SCORE] = float(np.mean([figures["real_macro"], figures["injected_macro"]]))
+            if recalls:
+                figures[f"{name}_macro"] = float(np.mean(recalls))
+        macros = [value for name, value in figures.items() if name.endswith("_macro")]
+        figures[SCORE] = float(np.mean(macros)) if macros else 0.0
         return figures
 
     @torch.no_grad()
