@@ -20,6 +20,7 @@ from filter.decoder_settings import DecoderSettings
 from filter.decoding import decode_spans
 from filter.engines import create_engine
 from filter.errors import UsageError, WinnowError, unknown
+from filter.language import han_share
 from filter.model_directory import locate, read_model_directory
 from filter.spans import FilteredPage
 from filter.text import replace_surrogates
@@ -48,6 +49,12 @@ class ContentFilter:
             max_batch_tokens=options["max_batch_tokens"],
             pad_id=self._tokenizer.pad_id,
         )
+        self._bias = np.zeros(len(self.labels), dtype=np.float32)
+        for label, nats in self.decoder.bias.items():
+            if label not in self.labels[1:]:
+                place = self._directory.path / "decoder.json"
+                raise WinnowError(f"{place}: bias: {unknown('label', label, self.labels[1:])}")
+            self._bias[self.labels.index(label)] = nats
         self._keep = self._check_keep(options["keep"])
         threshold = options["threshold"]
         self._threshold = self.decoder.threshold if threshold is None else threshold
@@ -192,7 +199,7 @@ class ContentFilter:
 
     def _softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits of a window to the probabilities of its tokens, special tokens left out."""
-        scaled = logits[1:-1] / np.float32(self.decoder.temperature)
+        scaled = logits[1:-1] / np.float32(self.decoder.temperature) + self._bias
         scaled -= scaled.max(axis=1, keepdims=True)
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
@@ -208,7 +215,11 @@ class ContentFilter:
         threshold: float,
         keep: tuple[str, ...],
     ) -> FilteredPage:
+        is_chinese = not self.decoder.min_han or han_share(text) >= self.decoder.min_han
+
         def spans(kept: tuple[str, ...]) -> Any:
+            if not is_chinese:
+                return ()
             return tuple(
                 decode_spans(
                     text,

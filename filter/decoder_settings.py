@@ -8,7 +8,7 @@ otherwise be no threshold at all.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ class DecoderSettings:
         low_ratio: Share of the threshold down to which a run extends around its peak.
         min_gap: Longest hole, in characters, that is cut with its two sides.
         temperature: Divides the logits: calibrates the probabilities.
+        bias: Nats added to the logits of labels, by name, after the temperature.
+        min_han: Share of Han characters among the letters of a page below which it is passed as it
+            is, as not Chinese; 0 filters every page.
         curve: What other thresholds cost, by ascending threshold.
     """
 
@@ -48,6 +51,8 @@ class DecoderSettings:
     low_ratio: float = 0.5
     min_gap: int = 1
     temperature: float = 1.0
+    bias: dict[str, float] = field(default_factory=dict)
+    min_han: float = 0.0
     curve: tuple[CurvePoint, ...] = ()
 
     def threshold_at(self, max_prose_loss: float) -> float:
@@ -95,7 +100,7 @@ def read_decoder(path: Path) -> DecoderSettings:
         WinnowError: If a key is unknown or a value out of range.
     """
     values = read_json(path)
-    known = ["format", *(field.name for field in fields(DecoderSettings))]
+    known = ["format", *(own.name for own in fields(DecoderSettings))]
     for key in values:
         if key not in known:
             raise WinnowError(f"{path}: {unknown('key', key, known)}")
@@ -109,6 +114,12 @@ def read_decoder(path: Path) -> DecoderSettings:
     _check_number(path, values, "low_ratio", low=0, high=1, above=True)
     _check_number(path, values, "min_gap", whole=True, low=0)
     _check_number(path, values, "temperature", low=0, above=True)
+    _check_number(path, values, "min_han", low=0, high=1)
+    bias = values.get("bias", {})
+    if not isinstance(bias, dict):
+        raise WinnowError(f"{path}: bias must be an object of nats by label, not {bias!r}")
+    for label in bias:
+        _check_number(path, bias, label, low=-100, high=100)
     values["curve"] = _curve(path, values.get("curve", []))
     return DecoderSettings(**values)
 
@@ -137,7 +148,7 @@ def _check_number(
 
 
 def _curve(path: Path, points: Any) -> tuple[CurvePoint, ...]:
-    known = {field.name for field in fields(CurvePoint)}
+    known = {own.name for own in fields(CurvePoint)}
     if not isinstance(points, list):
         raise WinnowError(f"{path}: curve must be a list of points, not {type(points).__name__}")
     for number, point in enumerate(points):

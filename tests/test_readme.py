@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import stat
@@ -113,3 +114,22 @@ def test_the_options_it_names_exist(checkout: Path) -> None:
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
     assert options
     assert {option for option in options if option not in helps} == set()
+
+
+FIGURES = {
+    "spam recall": ("development pages", "labelled", "recall"),
+    "macro recall over the labels": ("development pages", "labelled", "macro_recall"),
+    "in-sentence recall": ("development pages", "labelled", "in_sentence_recall"),
+    "prose loss on the same pages": ("development pages", "labelled", "prose_loss"),
+    "prose loss on held-out prose": ("held-out prose", "prose", "prose_loss"),
+}
+
+
+def test_its_figures_are_those_of_the_model() -> None:
+    path = ROOT / "filter" / "models" / "default" / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    rows = dict(re.findall(r"^\| ([a-z -]+) \| ([\d.]+) \|$", README, re.MULTILINE))
+    assert set(rows) == set(FIGURES)
+    for words, (data, part, name) in FIGURES.items():
+        decimals = len(rows[words].partition(".")[2])
+        assert float(rows[words]) == round(metrics[data][part][name], decimals), words

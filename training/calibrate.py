@@ -25,6 +25,7 @@ from filter.decoder_settings import FORMAT, CurvePoint, DecoderSettings, read_de
 from filter.decoding import Lines, close_holes, hysteresis
 from filter.errors import UsageError, WinnowError
 from filter.labels import IN_SENTENCE
+from training.bias import fit_bias
 from training.corpus import (
     LabelledPage,
     ignored_mask,
@@ -41,6 +42,9 @@ THRESHOLDS = tuple(
 LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 MIN_GAPS = (0, 1, 2, 3)
 TEMPERATURES = tuple(float(x) for x in np.round(np.geomspace(0.4, 4.0, 60), 3))
+
+BIAS_PAGES = 800
+"""Pages of plain prose that the biases are chosen on; all of them for the threshold."""
 
 PredictProba = Callable[[str], NDArray[np.float32]]
 
@@ -253,6 +257,7 @@ def calibrate(
     max_prose_loss: float = 0.0005,
     max_labelled_prose_loss: float = 0.003,
     temperature: bool = False,
+    bias: bool = False,
     low_ratios: Sequence[float] = LOW_RATIOS,
     min_gaps: Sequence[int] = MIN_GAPS,
     sources: Sequence[str] | None = None,
@@ -269,6 +274,7 @@ def calibrate(
         max_prose_loss: Bound on the pooled prose loss on the plain prose.
         max_labelled_prose_loss: Bound on that of the labelled pages.
         temperature: Whether to fit a temperature on the labelled pages first.
+        bias: Whether to choose a bias a label, by `training.bias`.
         low_ratios: Values to try of `low_ratio`.
         min_gaps: Values to try of `min_gap`.
         sources: Only prose whose `source` is one of these.
@@ -316,6 +322,18 @@ def calibrate(
             plain = open_filter(copy, engine=engine, dtype=dtype)
             chosen = fit_temperature(pages, plain.predict_proba, known)
         settings = replace(settings, temperature=chosen)
+    if bias:
+        settings = replace(settings, bias={})
+        with _with_settings(directory, settings) as copy:
+            plain = open_filter(copy, engine=engine, dtype=dtype)
+            found = fit_bias(
+                *_log_probabilities(pages, plain, known),
+                _log_probabilities(clean[:BIAS_PAGES], plain, known)[0],
+                known,
+                max_prose_loss=max_prose_loss,
+                max_labelled_prose_loss=max_labelled_prose_loss,
+            )
+        settings = replace(settings, bias=found)
     with _with_settings(directory, settings) as copy:
         scorer = open_filter(copy, engine=engine, dtype=dtype)
         labelled = score_pages(pages, scorer.predict_proba, labels)
@@ -354,6 +372,19 @@ def calibrate(
         },
         "sweep": [asdict(p) for p in sweep],
     }  # fmt: skip
+
+
+def _log_probabilities(
+    pages: Iterable[LabelledPage], content_filter: ContentFilter, labels: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    """Log probabilities of the characters that count, (n, 1 + labels), and their gold labels."""
+    rows = [np.zeros((0, 1 + len(labels)), dtype=np.float32)]
+    gold = [np.zeros(0, dtype=np.int16)]
+    for page in pages:
+        counted = ~ignored_mask(page)
+        rows.append(np.log(np.maximum(content_filter.predict_proba(page.text)[counted], 1e-9)))
+        gold.append(label_array(page, labels)[counted])
+    return np.concatenate(rows), np.concatenate(gold)
 
 
 def write_decoder(directory: Path, settings: DecoderSettings) -> None:

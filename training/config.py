@@ -119,6 +119,8 @@ class TrainConfig(Section):
     labels: list[str] = list(LABELS)
     window: Annotated[int, Field(ge=8)] = 256
     overlap: Annotated[int, Field(ge=0)] = 64
+    min_han: Rate = 0.2
+    """Share of Han characters below which a filter passes a page as not Chinese."""
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()

@@ -1,23 +1,18 @@
 """A trained network to files that a filter opens: the model directory and its ONNX models.
 
-The graph is traced once in float32 and held against torch. Attention and rotary positions go into
-it as single ONNX Runtime operators, which saves the many small ones that tracing would leave; a
-network for which that does not come out right is traced as it stands. int8 is dynamic: weights per
-channel in seven bits, so that processors without VNNI do not saturate, and a row of the embedding
-table in one byte a value with a scale of its own.
+Weights are written as safetensors and never as a pickle. The ONNX graph is traced in float32 and
+held against torch; a network that does not come out right with fused operators is traced as it
+stands. What int8 costs is measured each time, in size, speed and error.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +25,16 @@ from filter.files import atomic_write
 from filter.model_directory import ONNX_FILES, SAFETENSORS
 from filter.tokenizer import PageTokenizer
 from filter.windows import plan_windows
+from training.quantization import quantized, smooth_gated_units
+from training.tracing import FUSED, onnx_graph, register_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 DTYPES = ("bfloat16", "float16", "float32")
-OPSET = 20  # the first with Gelu as one operator
 TOLERANCE = 1e-4
 """Largest difference of a float32 logit between torch and ONNX, absolute and relative."""
-
-KEPT_IN_FLOAT = ("head.", "classifier")
-"""The last matrices: small, and a third of the error of int8 came from them."""
-
-_FUSED = "onnxruntime"  # the name of our attention among those of transformers
-_SMALLEST_TABLE = 100_000  # values below which an embedding table is not worth a byte a value
 
 
 class ExportError(WinnowError):
@@ -138,9 +128,9 @@ def export_onnx(
         model_dir: A model directory with `model.safetensors`.
         int8: Whether to write the int8 model.
         float32: Whether to write the float32 model.
-        texts: Pages on which the files are held against torch; random tokens if there are none.
-        exclude: Parts of names of matrices (as in `model.safetensors`) that stay in float32, beside
-            those in `KEPT_IN_FLOAT`.
+        texts: Pages like those to be filtered: channels are evened out for int8 on them, and the
+            files held against torch; random tokens if there are none.
+        exclude: Parts of names of weights (as in `model.safetensors`) that stay in float32.
 
     Returns:
         For each number format, the file's `bytes`, `milliseconds` a window on one thread, and the
@@ -155,13 +145,13 @@ def export_onnx(
     windows = _probe(directory, texts)
     reference = _load(directory, "eager")
     expected = [_torch_logits(reference, window) for window in windows]
-    graph = _trace(directory, reference, windows[0])
+    graph = _trace(directory, reference, windows)
     (directory / "onnx").mkdir(exist_ok=True)
     report = {}
     for dtype, wanted in (("float32", float32), ("int8", int8)):
         if not wanted:
             continue
-        model = graph if dtype == "float32" else _quantized(graph, exclude)
+        model = graph if dtype == "float32" else quantized(graph, exclude)
         with atomic_write(directory / ONNX_FILES[dtype]) as file:
             file.write(model.SerializeToString())
         onnx.checker.check_model(str(directory / ONNX_FILES[dtype]))
@@ -204,10 +194,13 @@ def _torch_logits(model: PreTrainedModel, window: NDArray[np.int64]) -> NDArray[
     return np.asarray(logits[0].float().numpy())
 
 
-def _trace(directory: Path, reference: PreTrainedModel, window: NDArray[np.int64]) -> Any:
+def _trace(
+    directory: Path, reference: PreTrainedModel, windows: Sequence[NDArray[np.int64]]
+) -> Any:
     """The network as an ONNX model in float32, held against torch with and without padding."""
     import torch
 
+    window = windows[0]
     half = len(window) // 2 + 1
     ids = np.stack([window, np.where(np.arange(len(window)) < half, window, 0)])
     mask = np.ones_like(ids)
@@ -217,14 +210,16 @@ def _trace(directory: Path, reference: PreTrainedModel, window: NDArray[np.int64
             input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
         ).logits.numpy()
     fault = ""
-    for attention in (_FUSED, "eager"):
+    register_attention()
+    for attention in (FUSED, "eager"):
+        model = _load(directory, "eager")
+        smooth_gated_units(model, windows)
+        model.set_attn_implementation(attention)
         try:
-            graph = _onnx_graph(directory, attention)
+            graph = onnx_graph(model)
             (logits,) = session_of(graph.SerializeToString()).run(
                 None, {"input_ids": ids, "attention_mask": mask}
             )
-        except ExportError:
-            raise
         except Exception as error:  # the exporter and the runtime raise what they please
             fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
             continue
@@ -233,235 +228,6 @@ def _trace(directory: Path, reference: PreTrainedModel, window: NDArray[np.int64
             return graph
         fault = f"logits differ from torch by up to {difference.max():g}"
     raise ExportError(f"{directory}: cannot be written as ONNX: {fault}")
-
-
-def _onnx_graph(directory: Path, attention: str) -> Any:
-    """Trace the network with `torch.onnx`."""
-    import torch
-
-    _register_attention()
-    model = _load(directory, attention)
-
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-
-    ids = torch.ones((2, 12), dtype=torch.int64)
-    mask = torch.ones_like(ids)
-    mask[1, 8:] = 0
-    longest = getattr(model.config, "max_position_embeddings", None)
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", min=2, max=longest)}
-    fused = _fused_rotary(model) if attention == _FUSED else _as_it_is()
-    with fused, _silence():
-        program = torch.onnx.export(
-            Network(),
-            (ids, mask),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None  # so it is only for the older exporter
-    proto = program.model_proto
-    _name_matrices(proto, model)
-    # The exporter writes where in which source file each node came from; nobody's business.
-    for node in proto.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in proto.graph.value_info:
-        del value.metadata_props[:]
-    return proto
-
-
-def _name_matrices(proto: Any, model: PreTrainedModel) -> None:
-    """Call each product with a weight matrix as the matrix is called in `model.safetensors`.
-
-    The exporter transposes the weights and numbers them, so they are known by what they hold.
-    """
-    from onnx import numpy_helper
-
-    known = {
-        np.ascontiguousarray(value.numpy().T).tobytes(): name
-        for name, value in model.state_dict().items()
-        if value.dim() == 2
-    }
-    content = {
-        tensor.name: np.ascontiguousarray(numpy_helper.to_array(tensor)).tobytes()
-        for tensor in proto.graph.initializer
-        if len(tensor.dims) == 2
-    }
-    for node in proto.graph.node:
-        if node.op_type == "MatMul":
-            node.name = known.get(content.get(node.input[1], b""), node.name)
-
-
-def _register_attention() -> None:
-    """Make known to transformers an attention that is traced as one operator."""
-    import torch
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface, eager_mask
-
-    def attention(
-        module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: Any = None, **_: Any
-    ) -> tuple[Any, None]:
-        batch, heads, length, width = query.shape
-        inputs = [_joined(query), _joined(key), _joined(value)]
-        if mask is not None:
-            inputs += [None, None, mask]  # no bias, no key padding; added to the scores
-        scale = float(width**-0.5 if scaling is None else scaling)
-        output = torch.onnx.ops.symbolic(
-            "com.microsoft::MultiHeadAttention",
-            inputs,
-            {"num_heads": heads, "scale": scale},
-            dtype=query.dtype,
-            shape=(batch, length, heads * width),
-            version=1,
-        )
-        return output.reshape(batch, length, heads, width), None
-
-    AttentionInterface.register(_FUSED, attention)
-    AttentionMaskInterface.register(_FUSED, eager_mask)
-
-
-def _joined(states: Any) -> Any:
-    """(batch, heads, length, width) to (batch, length, heads * width)."""
-    batch, heads, length, width = states.shape
-    return states.transpose(1, 2).reshape(batch, length, heads * width)
-
-
-@contextmanager
-def _fused_rotary(model: PreTrainedModel) -> Iterator[None]:
-    """While it lasts, the model's rotary positions are traced as one operator."""
-    import torch
-
-    module = sys.modules[type(model).__module__]
-    original = getattr(module, "apply_rotary_pos_emb", None)
-    if original is None:
-        yield
-        return
-
-    def rotate(query: Any, key: Any, cos: Any, sin: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
-        # Every window starts at position 0, so one row of the batch has the angles of all.
-        half = cos.shape[-1] // 2
-        angles = (cos[0, :, :half], sin[0, :, :half])
-        start = torch.zeros(1, dtype=torch.int64)
-
-        def one(states: Any) -> Any:
-            batch, heads, length, width = states.shape
-            turned = torch.onnx.ops.symbolic(
-                "com.microsoft::RotaryEmbedding",
-                [_joined(states), start, *angles],
-                {},
-                dtype=states.dtype,
-                shape=(batch, length, heads * width),
-                version=1,
-            )
-            return turned.reshape(batch, length, heads, width).transpose(1, 2)
-
-        return one(query), one(key)
-
-    module.apply_rotary_pos_emb = rotate  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        module.apply_rotary_pos_emb = original  # type: ignore[attr-defined]
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the chatter of exporter and quantizer off the terminal; errors are raised anyway."""
-    import warnings
-
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-def _quantized(graph: Any, exclude: Sequence[str]) -> Any:
-    """The model with int8 weights."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.ModelProto()
-    model.CopyFrom(graph)
-    _quantize_embeddings(model)
-    left_out = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "MatMul"
-        and any(part in node.name for part in (*KEPT_IN_FLOAT, *exclude))
-    ]
-    with tempfile.TemporaryDirectory() as name, _silence():
-        path = Path(name) / "int8.onnx"
-        quantize_dynamic(
-            model,
-            path,
-            op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=left_out,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-        )
-        return onnx.load(path)
-
-
-def _quantize_embeddings(model: Any) -> None:
-    """Keep large embedding tables as int8 with a scale a row; what is looked up becomes float32."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    graph = model.graph
-    tables = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        if (
-            table is None
-            or axis != 0
-            or len(table.dims) != 2
-            or table.data_type != TensorProto.FLOAT
-            or np.prod(table.dims) < _SMALLEST_TABLE
-            or sum(table.name in other.input for other in graph.node) > 1
-        ):
-            nodes.append(node)
-            continue
-        values = numpy_helper.to_array(table)
-        scale = np.abs(values).max(axis=1, keepdims=True).astype(np.float32) / 127
-        scale[scale == 0] = 1
-        graph.initializer.remove(table)
-        for value in [value for value in graph.value_info if value.name == table.name]:
-            graph.value_info.remove(value)  # it says float
-        graph.initializer.extend(
-            [
-                numpy_helper.from_array(np.rint(values / scale).astype(np.int8), table.name),
-                numpy_helper.from_array(scale, f"{table.name}_scale"),
-            ]
-        )
-        ids, output = node.input[1], node.output[0]
-        nodes += [
-            helper.make_node("Gather", [table.name, ids], [f"{output}_int8"]),
-            helper.make_node("Gather", [f"{table.name}_scale", ids], [f"{output}_scale"]),
-            helper.make_node("Cast", [f"{output}_int8"], [f"{output}_cast"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{output}_cast", f"{output}_scale"], [output]),
-        ]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def session_of(model: bytes | str) -> Any:

@@ -91,6 +91,7 @@ def release(
             [held_out["prose-tune"]],
             max_prose_loss=max_prose_loss,
             max_labelled_prose_loss=max_labelled_prose_loss,
+            bias=True,
         )
         logger.info("calibrated: %s", settings["at"])
         metrics = {"development pages": evaluate(model, test)}

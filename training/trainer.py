@@ -76,7 +76,11 @@ def train(config: TrainConfig) -> Path:
         tokenizer_directory,
         target,
         dtype=config.dtype,
-        decoder={"window": config.window, "overlap": config.overlap},
+        decoder={
+            "window": config.window,
+            "overlap": config.overlap,
+            "min_han": config.min_han,
+        },
     )
     return target
 

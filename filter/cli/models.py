@@ -111,6 +111,7 @@ def calibrate(
     temperature: Annotated[
         bool, typer.Option("--temperature", help="Fit a temperature to the labelled pages first.")
     ] = False,
+    bias: Annotated[bool, typer.Option("--bias", help="Choose a bias a label first.")] = False,
     source: Sources = None,
     limit: PageLimit = None,
     output: ResultFile = None,
@@ -134,6 +135,7 @@ def calibrate(
             max_prose_loss=max_prose_loss,
             max_labelled_prose_loss=max_labelled_prose_loss,
             temperature=temperature,
+            bias=bias,
             sources=source or None,
             limit=limit,
             engine=engine or "auto",

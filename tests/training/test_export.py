@@ -141,15 +141,6 @@ def test_attention_and_rotary_positions_are_single_operators(tiny_model: Path) -
     assert "Softmax" not in operators
 
 
-def test_int8_keeps_the_last_matrices_in_float(tiny_model: Path) -> None:
-    import onnx
-
-    graph = onnx.load(tiny_model / "onnx/model_int8.onnx").graph
-    floats = {node.name for node in graph.node if node.op_type == "MatMul"}
-    assert floats == {"head.dense.weight", "classifier.weight"}
-    assert sum(node.op_type == "MatMulInteger" for node in graph.node) == 8
-
-
 def test_the_report_says_what_a_file_costs(copy_model: CopyModel, sample: str) -> None:
     path = copy_model()
     report = export_onnx(path, float32=True, texts=[sample], exclude=["layers.0."])
