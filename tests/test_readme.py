@@ -91,7 +91,8 @@ def test_before_and_after_are_as_shown() -> None:
     before, after = (re.search(rf"\*\*{key}\*\* (.*)<br>", README) for key in ("before", "after"))
     cut = re.search(r"\*\*cut\*\* `(\w+)` (.*)", README)
     assert before and after and cut
-    text = (ROOT / "tests" / "data" / "sample-page.txt").read_text(encoding="utf-8")
+    lines = (ROOT / "tests" / "data" / "floor.jsonl").read_text(encoding="utf-8").splitlines()
+    text = next(page["text"] for page in map(json.loads, lines) if before[1] in page["text"])
     start = text.index(before[1])
     page = ContentFilter.from_pretrained()(text)
     spans = [

@@ -151,7 +151,10 @@ def test_help_and_version_are_no_errors(winnow: Winnow) -> None:
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     """A command in a process of its own, with pipes to all its ends."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1))\nfrom filter.cli.app import main\nmain()"
+        "import signal, sys; sys.path.insert(0, sys.argv.pop(1))\n"
+        # A test run in the background of a shell inherits that SIGINT is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from filter.cli.app import main\nmain()"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, str(ROOT), *arguments],
