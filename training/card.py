@@ -139,8 +139,17 @@ def _shape(model: Mapping[str, Any], directory: Path) -> str:
         f" tokens, two of them special; windows share {decoder.overlap}.",
         f"Spam is cut from a probability of {decoder.threshold:g} on (`threshold`), and around it"
         f" down to {decoder.low_ratio * decoder.threshold:.3g}; holes of up to {decoder.min_gap}"
-        f" characters are closed; temperature {decoder.temperature:g}.\n",
+        f" characters are closed; temperature {decoder.temperature:g}.",
     ]
+    if decoder.bias:
+        biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
+        lines.append(f"Added to the logits, in nats: {biases}.")
+    if decoder.min_han:
+        lines.append(
+            f"Pages with less than {decoder.min_han:.0%} of Han characters among their letters are"
+            " passed as they are."
+        )
+    lines.append("")
     return "\n".join(lines)
 
 
