@@ -34,6 +34,9 @@ from training.inputs import read_inputs
 
 logger = logging.getLogger(__name__)
 
+MAX_PROSE_LOSS = 0.00045
+"""A little below the 0.0005 aimed at: other documents of the same sources lose a little more."""
+
 HELD_OUT = {
     "held-out prose": "prose-test",
     "injected pages of held-out sources": "injected",
@@ -50,7 +53,7 @@ def release(
     sources: Sequence[Mapping[str, str]] = (),
     compute: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
-    max_prose_loss: float = 0.0005,
+    max_prose_loss: float = MAX_PROSE_LOSS,
     max_labelled_prose_loss: float = 0.003,
     baseline_characters: int = 1_000_000,
 ) -> dict[str, Any]:
