@@ -108,8 +108,9 @@ def write_held_out(inputs: Inputs, directory: Path) -> None:
     """Writes what the run holds out, so that thresholds and figures come from it.
 
     ``prose-tune.jsonl.zst`` and ``prose-test.jsonl.zst`` hold documents of held-out sources, for
-    thresholds and for figures; ``injected.jsonl.zst`` holds pages injected into both with
-    held-out strings (whole heads, tails and adverts are lent by training pages), ``pages.jsonl.zst`` the labelled pages of held-out sources.
+    thresholds and for figures; ``injected.jsonl.zst`` holds pages injected into both with held-out
+    strings (whole heads, tails and adverts are lent by training pages), ``pages.jsonl.zst`` the
+    labelled pages of held-out sources.
     """
     directory.mkdir(parents=True, exist_ok=True)
     size = inputs.config.evaluation.held_out_characters
