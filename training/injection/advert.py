@@ -17,6 +17,16 @@ _CALL = (
     "免费咨询电话{t}", "微信：{w}", "QQ：{q}", "点击在线咨询", "加微信{w}，免费领取",
     "扫码关注公众号", "订购热线：{t}",
 )  # fmt: skip
+_FOLLOW = (
+    "更多{x}内容，敬请关注{b}", "想了解更多{x}，请关注{b}专题", "敬请关注{b}{x}频道",
+    "关注公众号{b}，了解更多{x}", "扫描下方二维码，关注{b}", "长按识别二维码关注我们",
+    "关注“{b}”，回复“{x}”领取资料", "{b}将持续为您分享{x}、{z}等",
+    "点赞、在看、转发，让更多人看到", "点个在看再走", "戳“阅读原文”，一起来充电",
+    "点击阅读原文，查看{x}", "欢迎加入{b}交流群：{q}", "加群请备注：{x}", "{b}，专注{x}{n}年",
+    "{b}是一支专业的{x}团队", "欢迎投稿：{w}@{d}", "喜欢的朋友请收藏本站", "下载{b}app，看更多{x}",
+    "文章来自{b}，更多{x}尽在{b}", "今日继续推荐{x}，购买后请查收短信",
+    "购买本文可看{x}，不中返还", "课程咨询请加老师微信{w}", "{x}培训哪家好？选{b}",
+)  # fmt: skip
 _SENTENCE = re.compile(r"[^。！？\n]{6,80}[。！？]")
 
 
@@ -33,14 +43,16 @@ def advert(page: Page) -> str:
         return "".join(
             line.replace("<UNK>", "").replace("BRAND", strings.term(page)) for line in lines
         )
-    if kind < 0.58 and page.material.adverts:
-        return rng.choice(page.material.adverts)
+    if kind < 0.58 and page.lent.adverts:
+        return rng.choice(page.lent.adverts)
     if kind < 0.68:
         name = rng.choice(("ads_real", "wechat_promo_real", "wechat_promo_real", "game_ads"))
         return page.material.draw(rng, name, held_out=page.held_out)
     if kind < 0.76:
         return page.material.draw(rng, "spam_messages", held_out=page.held_out)[:200]
-    if kind < 0.86:
+    if kind < 0.84:
+        return follow(page)
+    if kind < 0.91:
         return page.material.draw(rng, "app_blurbs", held_out=page.held_out)[:330]
     return contact(page)
 
@@ -50,6 +62,13 @@ def contact(page: Page) -> str:
     rng = page.rng
     real = page.material.draw(rng, "contact_real", held_out=page.held_out)
     return real if real and rng.random() < 0.5 else _fill(page, rng.choice(_CALL))
+
+
+def follow(page: Page) -> str:
+    """Asks the reader to follow, share, join or subscribe: a line or some."""
+    rng = page.rng
+    calls = [_fill(page, rng.choice(_FOLLOW)) for _ in range(rng.choice((1, 1, 2, 3)))]
+    return rng.choice(("\n", "，", "。", "！")).join(calls) + rng.choice(("", "。", "！", "。"))
 
 
 def _company(page: Page) -> str:
@@ -81,6 +100,10 @@ def _fill(page: Page, pattern: str) -> str:
         d=strings.domain_name(rng),
         w=rng.choice(("", "wx")) + strings.domain_name(rng).split(".")[1] + strings.digits(rng, 4),
         q=strings.digits(rng, rng.randint(6, 10)),
+        x=noun,
+        z=strings.term(page),
+        b=strings.ngram(page, 2, 5)
+        + rng.choice(("", "", "网", "频道", "安全", "教育", "财经", "在线")),
     )
 
 
@@ -98,7 +121,10 @@ def inject(page: Page) -> None:
             points = placement.few(page, 1, ["line_start"])
             if points:
                 page.insert(points[0], text + "\n", "ad")
-        else:
-            points = placement.few(page, 1, ["stop", "line_end"])
+        else:  # glued to a sentence, with a comma when its full stop is pushed behind
+            points = placement.few(page, 1, ["stop", "line_end", "clause_end"])
             if points:
-                page.insert(points[0], text, "ad")
+                comma = (
+                    "，" if rng.random() < 0.4 and page.text[points[0] - 1] not in "。！？" else ""
+                )
+                page.insert(points[0], comma + text.rstrip("。") if comma else text, "ad")

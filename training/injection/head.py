@@ -80,8 +80,8 @@ def inject(page: Page) -> None:
     rng = page.rng
     title = page.text.partition("\n")[0]
     repeated = 0 < len(title) <= 40 and not any(page.labels[: len(title)]) and rng.random() < 0.4
-    if page.material.heads and rng.random() < 0.4:
-        block = rng.choice(page.material.heads)
+    if page.lent.heads and rng.random() < 0.4:
+        block = rng.choice(page.lent.heads)
         insert(
             page,
             0,

@@ -54,6 +54,9 @@ def inject_portal(page: Page) -> None:
 def inject_tags(page: Page) -> None:
     """Lines of search terms between paragraphs or at the ends: tags, hot cities, keyword lists."""
     rng = page.rng
+    if rng.random() < 0.25:
+        _head_paragraphs(page)
+        return
     lead = rng.choice(
         (
             "相关标签：",
@@ -70,8 +73,11 @@ def inject_tags(page: Page) -> None:
     )
     joint = rng.choice((" ", "，", ",", "、", "|", " | ", "\n", "/"))
     phrase = strings.compose if rng.random() < 0.6 else strings.keyword
-    if rng.random() < 0.2:  # blocks of betting names, as on hijacked pages
+    kind = rng.random()
+    if kind < 0.2:  # blocks of betting names, as on hijacked pages
         terms = [strings.brand(rng) for _ in range(rng.randint(3, 30))]
+    elif kind < 0.4:
+        terms = strings.family(page, rng.randint(2, 9))
     else:
         terms = [phrase(page) for _ in range(rng.randint(1, 9))]
     line = lead + joint.join(terms)
@@ -83,3 +89,17 @@ def inject_tags(page: Page) -> None:
     else:
         edits = [Edit(p, p, line + "\n", "keyword") for p in placement.few(page, 2, ["line_start"])]
         page.apply(edits)
+
+
+def _head_paragraphs(page: Page) -> None:
+    """Phrases of one family above or at the beginning of many paragraphs, as doorway pages have."""
+    rng = page.rng
+    points = placement.few(page, rng.randint(2, 12), ["line_start"])
+    phrases = strings.family(page, len(points))
+    if rng.random() < 0.3:
+        phrases = phrases[:1] * len(points)
+    joint = rng.choice(("\n", "\n", "\n", " ", "，", "", "：", "_"))
+    page.apply(
+        Edit(point, point, phrase + joint, "keyword")
+        for point, phrase in zip(points, phrases, strict=True)
+    )

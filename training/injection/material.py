@@ -2,7 +2,8 @@
 
 A material directory holds one file a kind (``.txt`` one item a line, ``.jsonl`` with a ``text``);
 what is absent is simply not drawn. A share of every list, chosen by a hash of the string, is held
-out. Labelled pages lend their real heads, tails and adverts.
+out. Labelled pages lend their real heads, tails and adverts; those of held-out sites lend them to
+held-out pages.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -26,8 +28,37 @@ Block = list[tuple[str, str]]
 MIN_LIST, MAX_BLOCK = 3, 700
 
 
+@dataclass
+class Lent:
+    """What labelled pages lend: whole heads and tails, adverts, and lines that stood alone."""
+
+    heads: list[Block] = field(default_factory=list)
+    tails: list[Block] = field(default_factory=list)
+    adverts: list[str] = field(default_factory=list)
+    marks: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, page: LabelledPage) -> None:
+        """Takes a page's heads, tails, adverts and one-line insertions."""
+        pieces = _pieces(page)
+        body = [i for i, piece in enumerate(pieces) if _is_body(piece)]
+        if not page.spans or not body:
+            return
+        for blocks, block in (
+            (self.heads, pieces[: body[0]]),
+            (self.tails, pieces[body[-1] + 1 :]),
+        ):
+            if block and sum(len(text) for text, _ in block) <= MAX_BLOCK:
+                blocks.append(block)
+        self.adverts += [text for text, label in pieces if label == "ad" and 30 <= len(text) <= 400]
+        self.marks += [
+            (text.strip(), label)
+            for text, label in pieces
+            if label != "prose" and 2 < len(text.strip()) <= 120 and "\n" not in text.strip()
+        ]
+
+
 class Material:
-    """Lists by name, each in a training and a held-out part."""
+    """Lists by name, and what labelled pages lend, each in a training and a held-out part."""
 
     def __init__(
         self, lists: Mapping[str, Sequence[str]], *, held_out_share: float = 0.1, salt: str = ""
@@ -38,10 +69,7 @@ class Material:
             for item in items:
                 held_out = zlib.crc32((salt + item).encode()) % 10_000 < limit
                 self._parts.setdefault((name, held_out), []).append(item)
-        self.heads: list[Block] = []
-        self.tails: list[Block] = []
-        self.adverts: list[str] = []
-        self.marks: list[tuple[str, str]] = []
+        self._lent = {False: Lent(), True: Lent()}
 
     def has(self, name: str) -> bool:
         return (name, False) in self._parts
@@ -55,31 +83,14 @@ class Material:
         items = self._parts.get((name, held_out)) or self._parts.get((name, False))
         return rng.choice(items) if items else ""
 
-    def add_pages(self, pages: Iterable[LabelledPage]) -> None:
-        """Takes heads, tails, adverts and one-line insertions out of training pages."""
-        for page in pages:
-            if not page.spans:
-                continue
-            pieces = _pieces(page)
-            first = next((i for i, piece in enumerate(pieces) if _is_body(piece)), None)
-            if first is None:
-                continue
-            last = max(i for i, piece in enumerate(pieces) if _is_body(piece))
-            self._add_block(self.heads, pieces[:first])
-            self._add_block(self.tails, pieces[last + 1 :])
-            self.adverts += [
-                text for text, label in pieces if label == "ad" and 30 <= len(text) <= 400
-            ]
-            self.marks += [
-                (text.strip(), label)
-                for text, label in pieces
-                if label != "prose" and 2 < len(text.strip()) <= 120 and "\n" not in text.strip()
-            ]
+    def lent(self, *, held_out: bool = False) -> Lent:
+        """What labelled pages lend, those of held-out sites or the others."""
+        return self._lent[held_out]
 
-    @staticmethod
-    def _add_block(blocks: list[Block], pieces: Block) -> None:
-        if pieces and sum(len(text) for text, _ in pieces) <= MAX_BLOCK:
-            blocks.append(pieces)
+    def add_pages(self, pages: Iterable[LabelledPage], *, held_out: bool = False) -> None:
+        """Takes heads, tails, adverts and one-line insertions out of labelled pages."""
+        for page in pages:
+            self._lent[held_out].add(page)
 
 
 def _pieces(page: LabelledPage) -> Block:

@@ -39,6 +39,7 @@ class Page:
         rng: the page's own random numbers; nothing else may be drawn from.
         domain: domain of the host document.
         held_out: whether strings come from the held-out part of the material.
+        lent: what labelled pages of that part lend.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Page:
         self.material = material
         self.domain = domain
         self.held_out = held_out
+        self.lent = material.lent(held_out=held_out)
 
     def __len__(self) -> int:
         return len(self.text)

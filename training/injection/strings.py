@@ -28,16 +28,31 @@ _LISTS = {
     "cities": 1, "companies_listed": 1, "companies_short": 2, "car_terms": 2,
 }  # fmt: skip
 _SUFFIXES = (
-    "厂家", "价格", "批发", "哪家好", "多少钱", "官网", "公司", "品牌", "报价", "供应商",
-    "app", "下载", "图片",
-    "排名", "怎么样", "网址", "平台", "招商", "加盟", "维修", "设备", "定制", "生产厂家",
-    "代理", "注册", "登录",
+    "厂家", "价格", "批发", "哪家好", "多少钱", "官网", "公司", "品牌", "报价", "供应商", "app",
+    "下载", "图片", "排名", "怎么样", "网址", "平台", "招商", "加盟", "维修", "设备", "定制",
+    "生产厂家", "代理", "注册", "登录", "作文", "范文", "怎么写", "大全", "有哪些", "是什么意思",
+    "教程", "培训班", "排行榜", "视频", "在线阅读", "txt下载", "资质转让", "装修", "治疗", "手术",
+    "医院", "软件", "推荐", "500字", "答案", "电话", "二手", "租赁", "回收", "费用", "流程",
+    "条件", "代办",
 )  # fmt: skip
 _BRAND_HEADS = "金银皇鑫永利博乐天盛凯亚欧华新九万宝龙凤星发百彩环球优威尼太阳澳门幸运极速".strip()
 _BRAND_TAILS = (
     "娱乐", "体育", "国际", "棋牌", "贵宾会", "彩票", "电竞", "在线", "游戏", "平台", "手机版",
     "app下载",
     "官方网站", "注册", "开户", "娱乐城", "真人", "投注", "官网", "会员登录", "计划软件",
+)  # fmt: skip
+_GAME_HEADS = (
+    "极速", "秒速", "幸运", "北京", "重庆", "澳洲", "加拿大", "香港", "天津", "新疆", "分分",
+    "大发", "SG", "168", "bt365", "AG", "必赢", "手机",
+)  # fmt: skip
+_GAMES = (
+    "赛车", "飞艇", "快三", "时时彩", "六合彩", "11选5", "PK10", "28", "牛牛", "百家乐", "捕鱼",
+    "幸运8", "幸运5", "双色球", "足彩", "老虎机", "斗地主", "麻将",
+)  # fmt: skip
+_GAME_TAILS = (
+    "开奖", "开奖结果", "开奖网", "计划", "人工计划", "全天计划", "预测", "走势图", "技巧", "app",
+    "下载", "手机下载", "官网", "网址", "投注平台", "怎么玩", "直播", "娱乐平台", "首页",
+    "在线预测", "助手", "三期计划",
 )  # fmt: skip
 _PREFIXES = (
     "最好",
@@ -101,13 +116,27 @@ def listed(page: Page) -> str:
     return item[:30]
 
 
+def game(rng: Random) -> tuple[str, str]:
+    """A lottery or betting game as it is searched for: its name and what is wanted of it."""
+    return rng.choice(_GAME_HEADS) + rng.choice(_GAMES), rng.choice(_GAME_TAILS)
+
+
 def brand(rng: Random) -> str:
     """A made-up betting or shop brand, with digits or Latin letters at times."""
+    if rng.random() < 0.35:
+        return "".join(game(rng))
     head = "".join(rng.choice(_BRAND_HEADS) for _ in range(rng.randint(1, 3)))
     if rng.random() < 0.3:
         letters = "".join(rng.choice("abcdefghkmopqtxyz") for _ in range(rng.randint(1, 4)))
         head = rng.choice((letters, letters.upper(), letters + str(rng.randint(3, 9999)))) + head
     return head + rng.choice(("", str(rng.randint(2, 999)))) + rng.choice(_BRAND_TAILS)
+
+
+def family(page: Page, count: int) -> list[str]:
+    """Search phrases about one thing: the same stem with ever other endings, as doorways have."""
+    rng = page.rng
+    stem, endings = (game(rng)[0], _GAME_TAILS) if rng.random() < 0.5 else (term(page), _SUFFIXES)
+    return [stem + (rng.choice(endings) if rng.random() < 0.9 else "") for _ in range(count)]
 
 
 def compose(page: Page) -> str:
@@ -174,9 +203,11 @@ def pool(page: Page, smallest: int = 1, largest: int = 7) -> list[str]:
             page.material.draw(rng, name, held_out=page.held_out)[:20] if name else term(page)
             for _ in range(size)
         ]
-    elif kind < 0.62:  # the host's own field
+    elif kind < 0.56:
+        strings = family(page, size)
+    elif kind < 0.65:  # the host's own field
         strings = [term(page, page.domain) for _ in range(size)]
-    elif kind < 0.7:
+    elif kind < 0.72:
         strings = [brand(rng) for _ in range(max(1, size // 2))]
     else:
         strings = [keyword(page) for _ in range(size)]

@@ -95,8 +95,8 @@ def inject(page: Page) -> None:
     elif rng.random() < 0.15:  # pages of several parts have credits in the middle
         for point in placement.few(page, 1, ["line_end", "stop", "line_start"]):
             page.insert(point, credit(page), "boilerplate")
-    if page.material.tails and rng.random() < 0.4:
-        block = rng.choice(page.material.tails)
+    if page.lent.tails and rng.random() < 0.4:
+        block = rng.choice(page.lent.tails)
         insert(
             page, len(page), block if block[0][0].startswith("\n") else [("\n", "prose"), *block]
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from training.injection import strings
+from training.injection import placement, strings
 from training.injection.page import Edit, Page
 
 _PREFIX = ("最好", "优质", "热门", "专业", "推荐", "最新", "导读:", "首选", "知名")
@@ -23,7 +23,12 @@ def inject(page: Page) -> None:
         return
     title = page.text[:first]
     joint = rng.choice(_JOINT)
-    names = joint.join(strings.keyword(page) for _ in range(rng.randint(1, 5)))
+    words = [strings.keyword(page) for _ in range(rng.randint(1, 5))]
+    names = joint.join(words)
+    if rng.random() < 0.3:  # what the title is stuffed with comes again in the text
+        points = placement.few(page, rng.randint(1, 6), ["line_start", "comma", "stop"])
+        again = rng.choice((names, words[0], rng.choice(_PREFIX) + words[0]))
+        page.apply(Edit(point, point, again, "keyword") for point in points if point > first)
     edits = []
     kind = rng.random()
     if kind < 0.35:

@@ -80,8 +80,8 @@ def watermark(page: Page) -> str:
 
 def mark(page: Page) -> tuple[str, str]:
     """A watermark, or what stood alone on a real page, with its label."""
-    if page.material.marks and page.rng.random() < 0.4:
-        return page.rng.choice(page.material.marks)
+    if page.lent.marks and page.rng.random() < 0.4:
+        return page.rng.choice(page.lent.marks)
     return watermark(page), "link"
 
 
