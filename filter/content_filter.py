@@ -157,6 +157,17 @@ class ContentFilter:
             threshold: Instead of the filter's own.
             keep: Instead of the filter's own.
         """
+        scored = self.pipe_with_probabilities(texts, threshold=threshold, keep=keep)
+        return (page for page, _ in scored)
+
+    def pipe_with_probabilities(
+        self,
+        texts: Iterable[str],
+        *,
+        threshold: float | None = None,
+        keep: Sequence[str] | None = None,
+    ) -> Iterator[tuple[FilteredPage, NDArray[np.float32]]]:
+        """As `pipe`, each page with what `predict_proba` gives for it; the model runs once."""
         threshold = self._threshold if threshold is None else threshold
         _check_threshold(threshold)
         kept = self._keep if keep is None else self._check_keep(keep)
@@ -176,10 +187,10 @@ class ContentFilter:
 
     def _pipe(
         self, texts: Iterable[str], threshold: float, keep: tuple[str, ...]
-    ) -> Iterator[FilteredPage]:
+    ) -> Iterator[tuple[FilteredPage, NDArray[np.float32]]]:
         for pages in _groups(texts):
             for text, probabilities in zip(pages, self._probabilities(pages), strict=True):
-                yield self._filtered(text, probabilities, threshold, keep)
+                yield self._filtered(text, probabilities, threshold, keep), probabilities
 
     def _probabilities(self, pages: Sequence[str]) -> Iterator[NDArray[np.float32]]:
         """(len(page), labels) probabilities for each page; their windows run as one stream."""

@@ -21,11 +21,52 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What a threshold costs and brings, as measured when the model was calibrated."""
+    """What a threshold costs and brings, as measured when the model was calibrated.
+
+    Attributes:
+        threshold: Probability of spam that a run must reach to be cut.
+        prose_loss: Prose characters cut / prose characters, pooled over the pages.
+        recall: Spam characters cut / spam characters; None where the pages had no spam.
+        page_loss: Mean over the pages of each page's prose loss; 0 for a page without prose.
+        bound: What the expected prose loss of a page keeps within at this threshold, by conformal
+            risk control; None on a curve without a promise, as is `page_loss`.
+    """
 
     threshold: float
     prose_loss: float
-    recall: float
+    recall: float | None
+    page_loss: float | None = None
+    bound: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is promised of the prose that the threshold loses, and what the promise rests on.
+
+    Over draws of the calibration pages, and for a page of the same kind as those, the expected
+    share of the page's prose that is cut is at most `max_prose_loss`.
+
+    Attributes:
+        method: How the threshold was chosen.
+        max_prose_loss: The bound that was asked for.
+        pages: Calibration pages.
+        pages_with_spam: Those of them with spam.
+        share: Share of the pages given that were set aside for calibration.
+        seed: Of the draw that set them aside.
+        data: First 12 hex digits of the SHA-256 of the calibration pages and their spans.
+        engine: Engine and number format that gave the probabilities.
+        model: Hash of the model that gave them.
+    """
+
+    method: str
+    max_prose_loss: float
+    pages: int
+    pages_with_spam: int
+    share: float
+    seed: int
+    data: str
+    engine: str
+    model: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +83,7 @@ class DecoderSettings:
         bias: Nats added to the logits of labels, by name, after the temperature.
         min_han: Share of Han characters among the letters of a page below which it is passed as it
             is, as not Chinese; 0 filters every page.
+        promise: What is promised of the threshold; None if nothing is.
         curve: What other thresholds cost, by ascending threshold.
     """
 
@@ -53,27 +95,38 @@ class DecoderSettings:
     temperature: float = 1.0
     bias: dict[str, float] = field(default_factory=dict)
     min_han: float = 0.0
+    promise: Promise | None = None
     curve: tuple[CurvePoint, ...] = ()
 
     def threshold_at(self, max_prose_loss: float) -> float:
-        """The lowest threshold of the curve whose prose loss is at most `max_prose_loss`.
+        """The lowest threshold of the curve that keeps the prose loss within `max_prose_loss`.
+
+        Where the model has a promise it is the promised bound that must keep within it: the
+        promise then holds for the threshold returned, so long as `max_prose_loss` was not chosen
+        by looking at the curve. Without one it is the pooled prose loss that was measured.
 
         Raises:
             WinnowError: If the curve is empty or never gets that low.
         """
-        fitting = [p.threshold for p in self.curve if p.prose_loss <= max_prose_loss]
-        if fitting:
-            return min(fitting)
         if not self.curve:
             raise WinnowError(
                 "the model has no curve of prose loss by threshold in its decoder.json:"
                 " run `winnow calibrate`, or give a threshold instead"
             )
-        lowest = min(point.prose_loss for point in self.curve)
-        raise WinnowError(
-            f"no threshold of the model's curve has a prose loss of {max_prose_loss:g} or less;"
-            f" the lowest is {lowest:g}"
+        losses = [point.prose_loss if point.bound is None else point.bound for point in self.curve]
+        for point, loss in zip(self.curve, losses, strict=True):
+            if loss <= max_prose_loss:
+                return point.threshold
+        message = (
+            f"no threshold of the model's curve keeps the prose loss within {max_prose_loss:g};"
+            f" the lowest is {min(losses):.4g}"
         )
+        if self.promise is not None:
+            message += (
+                f", promised on {self.promise.pages:,} calibration pages: run `winnow calibrate`"
+                " on more, or ask for less"
+            )
+        raise WinnowError(message)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -120,7 +173,10 @@ def read_decoder(path: Path) -> DecoderSettings:
         raise WinnowError(f"{path}: bias must be an object of nats by label, not {bias!r}")
     for label in bias:
         _check_number(path, bias, label, low=-100, high=100)
+    values["promise"] = _promise(path, values.get("promise"))
     values["curve"] = _curve(path, values.get("curve", []))
+    if values["promise"] and any(point.bound is None for point in values["curve"]):
+        raise WinnowError(f"{path}: a curve with a promise must have a bound at every point")
     return DecoderSettings(**values)
 
 
@@ -147,15 +203,34 @@ def _check_number(
     raise WinnowError(f"{path}: {key} must be {kind} {start}{end}, not {value!r}")
 
 
+def _promise(path: Path, values: Any) -> Promise | None:
+    if values is None:
+        return None
+    known = [own.name for own in fields(Promise)]
+    if not isinstance(values, dict) or set(values) != set(known):
+        raise WinnowError(f"{path}: promise must be an object with the keys {', '.join(known)}")
+    for key in ("max_prose_loss", "share"):
+        _check_number(path, values, key, low=0, high=1)
+    for key in ("pages", "pages_with_spam", "seed"):
+        _check_number(path, values, key, whole=True, low=0)
+    for key in ("method", "data", "engine", "model"):
+        if not isinstance(values[key], str):
+            raise WinnowError(f"{path}: promise: {key} must be a string, not {values[key]!r}")
+    return Promise(**values)
+
+
 def _curve(path: Path, points: Any) -> tuple[CurvePoint, ...]:
-    known = {own.name for own in fields(CurvePoint)}
+    known = [own.name for own in fields(CurvePoint)]
+    required = known[:3]
     if not isinstance(points, list):
         raise WinnowError(f"{path}: curve must be a list of points, not {type(points).__name__}")
     for number, point in enumerate(points):
-        if not isinstance(point, dict) or set(point) != known:
+        if not isinstance(point, dict) or not set(required) <= set(point) <= set(known):
             raise WinnowError(
-                f"{path}: point {number} of curve must have the keys {', '.join(sorted(known))}"
+                f"{path}: point {number} of curve must have the keys {', '.join(required)}"
+                f" and may have {', '.join(known[3:])}"
             )
+        given = {key: value for key, value in point.items() if value is not None}
         for key in known:
-            _check_number(path, point, key, low=0, high=1)
+            _check_number(path, given if key in known[2:] else point, key, low=0, high=1)
     return tuple(sorted((CurvePoint(**p) for p in points), key=lambda p: p.threshold))

@@ -29,8 +29,10 @@ import pytest
 
 from filter import ContentFilter
 from filter.labels import LABELS
+from filter.tokenizer import code_points
 from training.corpus import LabelledPage, ignored_mask, label_array, read_labelled, span_ids
-from training.metrics import PageCounts, code_points, page_counts, summarize
+from training.counts import PageCounts, page_counts
+from training.metrics import summarize
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"

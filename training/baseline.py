@@ -19,9 +19,10 @@ from filter.errors import UsageError
 from filter.labels import LABELS, PROSE
 from filter.spans import Span
 from filter.tokenizer import code_points
-from training.calibrate import choose, score_pages
+from training.calibrate import choose
 from training.corpus import LabelledPage, ignored_mask, label_array
 from training.evaluate import report
+from training.scoring import Bounds, score_pages
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -168,8 +169,7 @@ def baseline_figures(
     tune: Sequence[LabelledPage],
     prose: Sequence[LabelledPage],
     test: Sequence[LabelledPage],
-    max_prose_loss: float,
-    max_labelled_prose_loss: float,
+    bounds: Bounds,
     draws: int = 0,
 ) -> dict[str, Any]:
     """The baseline treated as a model is: settings chosen on `tune` and `prose`, judged on `test`.
@@ -180,16 +180,15 @@ def baseline_figures(
     Raises:
         WinnowError: No threshold keeps the prose loss within its bounds.
     """
-    tuning = score_pages(tune, baseline.predict_proba, baseline.labels)
-    clean = score_pages(prose, baseline.predict_proba, baseline.labels)
+    pages = score_pages(
+        [*tune, *prose], lambda texts: map(baseline.predict_proba, texts), baseline.labels
+    )
     # Its probabilities crowd near 0 and 1: thresholds go where they are.
     tail = 1 - np.geomspace(1e-7, 1, 400)
-    scores = np.unique(np.quantile(np.concatenate((tuning.p_spam, clean.p_spam)), tail))
+    scores = np.unique(np.quantile(pages.p_spam, tail))
     low_ratio, min_gap, point = choose(
-        tuning,
-        clean,
-        max_prose_loss=max_prose_loss,
-        max_labelled_prose_loss=max_labelled_prose_loss,
+        pages,
+        bounds,
         thresholds=[*scores[scores > 0].tolist(), 1.0],
     )
     cut = baseline.find_spans(

@@ -1,4 +1,4 @@
-"""A bias a label, in nats, chosen where thresholds are: on tuning pages and clean prose.
+"""A bias a label, in nats, chosen where the shape of the decoder is: on the tuning pages.
 
 Training shows far more of some kinds of spam than real pages hold, so a probability of 0.9 means
 less for one label than for another. One number a label, added to its logit, mends that before one
@@ -29,36 +29,28 @@ def spam_log_odds(log_p: NDArray[np.float32], bias: NDArray[np.float32]) -> NDAr
 
 
 def fit_bias(
-    labelled: NDArray[np.float32],
+    log_p: NDArray[np.float32],
     gold: NDArray[np.int16],
-    prose: NDArray[np.float32],
     labels: Sequence[str],
-    *,
-    max_prose_loss: float,
-    max_labelled_prose_loss: float,
+    costs: Sequence[tuple[NDArray[np.float64], float]],
 ) -> dict[str, float]:
     """The biases under which most is found at the bounds on prose loss.
 
     Args:
-        labelled: ``(n, 1 + labels)`` log probabilities of the characters of tuning pages.
+        log_p: ``(n, 1 + labels)`` log probabilities of the characters of some pages.
         gold: ``(n,)`` their labels, 0 for prose.
-        prose: ``(m, 1 + labels)`` log probabilities of clean prose.
         labels: the model's spam labels.
-        max_prose_loss: bound on the clean prose.
-        max_labelled_prose_loss: bound on the prose of the tuning pages.
+        costs: for each bound, ``(n,)`` what losing a character adds to the loss, and the bound.
 
     Returns:
         Nats by label; labels without one are left out.
     """
     inside = np.isin(gold, [i for i, label in enumerate(labels, 1) if label in IN_SENTENCE])
+    limited = [(np.flatnonzero(cost), cost[cost > 0], bound) for cost, bound in costs]
 
     def merit(bias: NDArray[np.float32]) -> float:
-        odds = spam_log_odds(labelled, bias)
-        threshold = max(
-            _lowest(odds[gold == 0], max_labelled_prose_loss),
-            _lowest(spam_log_odds(prose, bias), max_prose_loss),
-        )
-        cut = odds > threshold
+        odds = spam_log_odds(log_p, bias)
+        cut = odds > max(_lowest(odds[where], cost, bound) for where, cost, bound in limited)
         found = [cut[gold == i].mean() for i in range(1, len(labels) + 1) if (gold == i).any()]
         parts = [float(np.mean(found))] if found else []
         parts += [float(cut[inside].mean())] if inside.any() else []
@@ -80,9 +72,23 @@ def fit_bias(
     return {label: float(b) for label, b in zip(labels, bias, strict=True) if b}
 
 
-def _lowest(odds: NDArray[np.float32], share: float) -> float:
-    """The value that all but ``share`` of the odds stay at or below."""
-    if not len(odds):
-        return -np.inf
-    place = len(odds) - 1 - int(share * len(odds))
-    return float(np.partition(odds, place)[place])
+def page_cost(
+    gold: NDArray[np.int16], page: NDArray[np.int32], n_pages: int
+) -> NDArray[np.float64]:
+    """``(n,)`` what losing a character adds to the mean over pages of their prose loss."""
+    prose = gold == 0
+    sizes = np.bincount(page[prose], minlength=n_pages)
+    return np.where(prose, 1 / (np.maximum(sizes[page], 1) * max(1, n_pages)), 0.0)
+
+
+def pooled_cost(gold: NDArray[np.int16], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """``(n,)`` what losing a character adds to the prose loss pooled over those chosen."""
+    prose = (gold == 0) & chosen
+    return np.asarray(prose / max(1, int(prose.sum())))
+
+
+def _lowest(odds: NDArray[np.float32], cost: NDArray[np.float64], bound: float) -> float:
+    """The lowest value above which no more than `bound` of the cost lies."""
+    order = np.argsort(-odds)
+    above = np.cumsum(cost[order]) > bound + 1e-12
+    return float(odds[order[int(above.argmax())]]) if above.any() else -np.inf

@@ -1,18 +1,20 @@
-"""Decoder settings chosen on data: how much prose may be lost, and what that buys.
+"""Decoder settings chosen on data, with a promise of how much prose they lose.
 
-Pages are scored once. Every setting is then tried on the stored probabilities through the same
-operators that the decoder runs, and of all settings that keep the pooled prose loss within its
-bounds, on plain prose and on labelled pages, the one that finds most is written to decoder.json,
-together with the curve of prose loss and recall by threshold.
+The pages are parted by a seed. On the one part everything is chosen that is free to be chosen well:
+the temperature, a bias a label, and the shape of the decoder, by what they find. On the other part,
+which none of these choices has seen, one number is left: the threshold. It is the lowest that
+conformal risk control allows (`training.conformal`), so its promise holds for pages like these.
+The curve of what other thresholds promise, cost and find is taken on the second part, too.
 """
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.content_filter import ContentFilter
-from filter.decoder_settings import FORMAT, CurvePoint, DecoderSettings, read_decoder
-from filter.decoding import Lines, close_holes, hysteresis
+from filter.decoder_settings import FORMAT, CurvePoint, DecoderSettings, Promise, read_decoder
 from filter.errors import UsageError, WinnowError
-from filter.labels import IN_SENTENCE
-from training.bias import fit_bias
+from filter.language import han_share
+from training.bias import fit_bias, page_cost, pooled_cost
+from training.conformal import METHOD, corrected, lowest_threshold, pages_needed, smallest_bound
 from training.corpus import (
     LabelledPage,
     ignored_mask,
@@ -35,153 +37,237 @@ from training.corpus import (
 )
 from training.evaluate import all_labels
 from training.export import write_json
+from training.scoring import Bounds, Point, Scored, filter_scorer, measure, score_pages
+from training.temperature import fit_temperature
 
 THRESHOLDS = tuple(
-    float(f"{1 / (1 + np.exp(-x)):.5f}") for x in np.linspace(-4, 9, 79)
-)  # 0.018 to 0.99988, evenly in log odds
+    float(f"{1 / (1 + np.exp(-x)):.6f}") for x in np.linspace(-4, 12, 97)
+)  # 0.018 to 0.999994, evenly in log odds
 LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 MIN_GAPS = (0, 1, 2, 3)
-TEMPERATURES = tuple(float(x) for x in np.round(np.geomspace(0.4, 4.0, 60), 3))
 
-BIAS_PAGES = 800
-"""Pages of plain prose that the biases are chosen on; all of them for the threshold."""
-
-PredictProba = Callable[[str], NDArray[np.float32]]
+CLEAN_PAGES = 800
+"""Pages without spam that temperature and biases are chosen on; all of them for the rest."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """The characters of several pages that are not blank, with the model's probability.
+def calibrate(
+    model_dir: str | PathLike[str],
+    data_paths: Sequence[str | PathLike[str]],
+    *,
+    max_prose_loss: float = 0.005,
+    max_labelled_prose_loss: float | None = None,
+    max_plain_prose_loss: float | None = None,
+    calibration_share: float = 0.5,
+    seed: int = 0,
+    temperature: bool = True,
+    bias: bool = False,
+    low_ratios: Sequence[float] = LOW_RATIOS,
+    min_gaps: Sequence[int] = MIN_GAPS,
+    sources: Sequence[str] | None = None,
+    limit: int | None = None,
+    text_key: str = "text",
+    engine: str = "auto",
+    dtype: str | None = None,
+) -> dict[str, Any]:
+    """Choose the decoder settings of a model and write them to its decoder.json.
 
-    Pages follow each other with one character of no probability between them, which is ignored, so
-    that the decoder's operators run over all of them at once and never across a border.
-
-    Attributes:
-        p_spam: (n,) probability that the character is spam.
-        gold: (n,) labels, 0 for prose.
-        line: (n,) number of the line, different on every page.
-        counted: (n,) characters that count in figures.
-        labels: The names of the labels from 1.
-    """
-
-    p_spam: NDArray[np.float32]
-    gold: NDArray[np.int16]
-    line: NDArray[np.int32]
-    counted: NDArray[np.bool_]
-    labels: tuple[str, ...]
-
-    def cut(self, *, threshold: float, low_ratio: float, min_gap: int) -> NDArray[np.bool_]:
-        """Which characters the decoder cuts, (n,); blanks count in no figure and are not here."""
-        weak, strong = self.p_spam >= low_ratio * threshold, self.p_spam >= threshold
-        return close_holes(hysteresis(weak, strong), self.line, min_gap)
-
-    def recalls(self, cut: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(1 + labels,) the share cut of each label, prose first; NaN where there is none."""
-        size = len(self.labels) + 1
-        total = np.bincount(self.gold[self.counted], minlength=size)
-        gone = np.bincount(self.gold[self.counted & cut], minlength=size)
-        return np.asarray(np.divide(gone, total, out=np.full(size, np.nan), where=total > 0))
-
-
-def score_pages(
-    pages: Iterable[LabelledPage], predict_proba: PredictProba, labels: Sequence[str]
-) -> Scored:
-    """Score pages with a model.
+    Bounds on pooled losses may be given besides. They can only raise the threshold, and a page
+    never loses more at a higher one, so the promise stands with them.
 
     Args:
-        pages: Labelled pages, or plain prose.
-        predict_proba: A page to its (len(text), 1 + model's labels) probabilities, prose first.
-        labels: The names of the labels that the pages may have.
+        model_dir: A model directory.
+        data_paths: Labelled pages, and plain prose (records without `spans`), none of which
+            training saw.
+        max_prose_loss: What is promised: bound on the expected prose loss of a page.
+        max_labelled_prose_loss: Bound on the prose loss pooled over labelled pages.
+        max_plain_prose_loss: Bound on that pooled over plain prose.
+        calibration_share: Share of the pages that the threshold is chosen on.
+        seed: Of the draw of these.
+        temperature: Whether to fit a temperature; the model's own stays if not.
+        bias: Whether to choose a bias a label; the model's own stay if not.
+        low_ratios: Values to try of `low_ratio`.
+        min_gaps: Values to try of `min_gap`.
+        sources: Only pages whose `source` is one of these.
+        limit: At most so many pages of each file.
+        text_key: The key that holds the page.
+        engine: As of `ContentFilter.from_pretrained`.
+        dtype: As of `ContentFilter.from_pretrained`.
+
+    Returns:
+        The settings written, `at` them the costs and gains on the calibration pages, what was
+        `read`, and the whole `sweep` over thresholds with the chosen other settings.
+
+    Raises:
+        WinnowError: A file is missing or broken, there are too few pages, or no threshold fits.
     """
-    parts: list[tuple[NDArray[Any], ...]] = []
-    n_lines = 0
-    for page in pages:
-        if not page.text:
-            continue
-        lines = Lines(page.text)
-        probabilities = predict_proba(page.text)
-        # Summed as the decoder sums it: 1 - p(prose) differs in the last digit.
-        p_spam = np.zeros(len(page.text), dtype=np.float32)
-        for column in probabilities[:, 1:].T:
-            p_spam += column
-        solid = lines.solid
-        parts.append(
-            (
-                np.append(p_spam[solid], np.float32(0)),
-                np.append(label_array(page, labels)[solid], np.int16(0)),
-                np.append(lines.line[solid], np.int32(lines.line[-1] + 1)) + n_lines,
-                np.append(~ignored_mask(page)[solid], False),
-            )
+    bounds = Bounds(
+        page=max_prose_loss, labelled=max_labelled_prose_loss, plain=max_plain_prose_loss
+    )
+    for name, value in (
+        ("max_prose_loss", max_prose_loss),
+        ("max_labelled_prose_loss", max_labelled_prose_loss),
+        ("max_plain_prose_loss", max_plain_prose_loss),
+        ("calibration_share", calibration_share),
+    ):
+        if value is not None and not 0 <= value <= 1:
+            raise UsageError(f"{name} must be from 0 to 1, not {value:g}")
+    directory = Path(model_dir)
+    content_filter = ContentFilter.from_pretrained(directory, engine=engine, dtype=dtype)
+    known = content_filter.labels[1:]
+    read = read_corpora(data_paths, sources=sources, limit=limit, text_key=text_key)
+    pages = [without_near_misses(page, known) for page in read]
+    if not pages:
+        raise UsageError("no pages to calibrate on: the files, or these sources in them, are empty")
+    labels = all_labels(pages, known)
+    tuning, calibration = parted(pages, calibration_share, seed)
+    check_pages(len(calibration), len(pages), max_prose_loss)
+    if not any(page.spans for page in tuning):
+        raise UsageError(
+            f"no page with spans among the {len(tuning):,} of {len(pages):,} pages that settings"
+            " are chosen on: without spam nothing says what they find; add labelled pages"
         )
-        n_lines += int(lines.line[-1]) + 2
-    if not parts:
-        empty = np.zeros(0)
-        return Scored(
-            empty.astype(np.float32), empty.astype(np.int16), empty.astype(np.int32),
-            empty.astype(bool), tuple(labels),
-        )  # fmt: skip
-    p_spam, gold, line, counted = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Scored(p_spam, gold, line.astype(np.int32), counted, tuple(labels))
+    settings = replace(content_filter.decoder, curve=(), promise=None)
+    if bias:
+        settings = replace(settings, bias={})
+    if temperature:
+        plain = replace(settings, temperature=1.0, bias={})
+        with _opened(directory, plain, engine, dtype) as scorer:
+            log_p, gold, *_ = _log_probabilities(_few_clean(tuning), scorer)
+        nats = np.array([0.0, *(settings.bias.get(label, 0.0) for label in known)])
+        settings = replace(settings, temperature=fit_temperature(log_p, gold, nats))
+    if bias:
+        with _opened(directory, settings, engine, dtype) as scorer:
+            log_p, gold, page, is_labelled = _log_probabilities(_few_clean(tuning), scorer)
+        costs = [(page_cost(gold, page, len(is_labelled)), bounds.page)]
+        for bound, part in ((bounds.labelled, True), (bounds.plain, False)):
+            if bound is not None:
+                costs.append((pooled_cost(gold, is_labelled[page] == part), bound))
+        settings = replace(settings, bias=fit_bias(log_p, gold, known, costs))
+    with _opened(directory, settings, engine, dtype) as scorer:
+        scored_tuning, scored = (
+            score_pages(part, filter_scorer(scorer), labels, min_han=settings.min_han)
+            for part in (tuning, calibration)
+        )
+    low_ratio, min_gap, _ = choose(scored_tuning, bounds, low_ratios=low_ratios, min_gaps=min_gaps)
+    sweep = [
+        measure(scored, threshold=threshold, low_ratio=low_ratio, min_gap=min_gap)
+        for threshold in THRESHOLDS
+    ]
+    point = promised(sweep, len(calibration), bounds)
+    settings = replace(
+        settings,
+        threshold=point.threshold,
+        low_ratio=low_ratio,
+        min_gap=min_gap,
+        promise=Promise(
+            method=METHOD,
+            max_prose_loss=max_prose_loss,
+            pages=len(calibration),
+            pages_with_spam=scored.spam_pages,
+            share=calibration_share,
+            seed=seed,
+            data=fingerprint(calibration),
+            engine=content_filter.engine,
+            model=content_filter.model_hash,
+        ),
+        curve=tuple(
+            CurvePoint(
+                threshold=p.threshold,
+                prose_loss=p.prose_loss or 0.0,
+                recall=p.recall,
+                page_loss=p.page_loss,
+                bound=float(corrected(p.page_loss, len(calibration))),
+            )
+            for p in sweep
+        ),
+    )
+    write_decoder(directory, settings)
+    return {
+        **{name: value for name, value in asdict(settings).items() if name != "curve"},
+        "at": {**asdict(point), "bound": float(corrected(point.page_loss, len(calibration)))},
+        "read": {"pages": len(pages), "tuning_pages": len(tuning), **_read(calibration, scored)},
+        "sweep": [asdict(p) for p in sweep],
+    }
 
 
-@dataclass(frozen=True)
-class Point:
-    """What one threshold costs and brings; None for what the data cannot tell."""
-
-    threshold: float
-    prose_loss: float | None
-    """On plain prose."""
-    labelled_prose_loss: float | None
-    recall: float | None
-    macro_recall: float | None
-    in_sentence_recall: float | None
-
-    def fits(self, max_prose_loss: float, max_labelled_prose_loss: float) -> bool:
-        """Whether both losses keep within their bounds."""
-        return (self.prose_loss or 0.0) <= max_prose_loss and (
-            self.labelled_prose_loss or 0.0
-        ) <= max_labelled_prose_loss
-
-    @property
-    def merit(self) -> float:
-        """What is found: spam of all kinds alike and, as much again, that inside sentences."""
-        parts = [x for x in (self.macro_recall, self.in_sentence_recall) if x is not None]
-        return sum(parts) / len(parts) if parts else 0.0
+def _read(calibration: Sequence[LabelledPage], scored: Scored) -> dict[str, int]:
+    return {
+        "calibration_pages": len(calibration),
+        "calibration_pages_with_spam": scored.spam_pages,
+        "calibration_characters": int(scored.counted.sum()),
+    }
 
 
-def measure(
-    labelled: Scored, prose: Scored, *, threshold: float, low_ratio: float, min_gap: int
-) -> Point:
-    """The costs and the gains of one setting."""
-    setting: dict[str, Any] = {
-        "threshold": threshold, "low_ratio": low_ratio, "min_gap": min_gap
-    }  # fmt: skip
-    cut = labelled.cut(**setting)
-    recalls = labelled.recalls(cut)
-    inside = [i for i, name in enumerate(labelled.labels, 1) if name in IN_SENTENCE]
-    spam = labelled.counted & (labelled.gold > 0)
-    in_sentence = labelled.counted & np.isin(labelled.gold, inside)
-    known = recalls[1:][~np.isnan(recalls[1:])]
-    return Point(
-        threshold=threshold,
-        prose_loss=_number(prose.recalls(prose.cut(**setting))[0]),
-        labelled_prose_loss=_number(recalls[0]),
-        recall=float(cut[spam].mean()) if spam.any() else None,
-        macro_recall=float(known.mean()) if len(known) else None,
-        in_sentence_recall=float(cut[in_sentence].mean()) if in_sentence.any() else None,
+def parted(
+    pages: Sequence[LabelledPage], calibration_share: float, seed: int
+) -> tuple[list[LabelledPage], list[LabelledPage]]:
+    """The pages that settings are chosen on, and those that the threshold is, each in order.
+
+    By page, because pages are what the promise takes as exchangeable.
+    """
+    drawn = np.random.default_rng(seed).permutation(len(pages))
+    chosen = set(drawn[: round(calibration_share * len(pages))].tolist())
+    parts: tuple[list[LabelledPage], list[LabelledPage]] = ([], [])
+    for number, page in enumerate(pages):
+        parts[number in chosen].append(page)
+    return parts
+
+
+def check_pages(calibration: int, pages: int, max_prose_loss: float) -> None:
+    """Check that so many calibration pages can promise a bound at all.
+
+    Raises:
+        UsageError: They cannot; it names the smallest bound that they can promise.
+    """
+    least = smallest_bound(calibration)
+    if least <= max_prose_loss:
+        return
+    shown = float(f"{least * 1.0005:.3g}")  # rounded up, so that it may be given as it stands
+    needed = (
+        f"needs {pages_needed(max_prose_loss):,} calibration pages or more"
+        if max_prose_loss > 0
+        else "can be promised on no number of pages"
+    )
+    raise UsageError(
+        f"a prose loss of {max_prose_loss:g} {needed}; there are {calibration:,} (of {pages:,}"
+        f" pages), and the smallest bound that these can promise is {shown:g}: give more pages,"
+        f" a larger --calibration-share, or --max-prose-loss {shown:g}"
     )
 
 
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def promised(sweep: Sequence[Point], pages: int, bounds: Bounds) -> Point:
+    """The lowest threshold that keeps the promise, and within the pooled bounds if there are any.
+
+    Args:
+        sweep: What the thresholds of the grid cost on the calibration pages, in ascending order.
+        pages: How many calibration pages there are.
+        bounds: That of a page is promised; the others only raise the threshold.
+
+    Raises:
+        WinnowError: No threshold of the grid does.
+    """
+    last = sweep[-1]
+    place = lowest_threshold([point.page_loss for point in sweep], pages, bounds.page)
+    if place is None:
+        raise WinnowError(
+            f"no threshold promises a prose loss of {bounds.page:g}: at {last.threshold:g}, the"
+            f" highest, the {pages:,} calibration pages lose {last.page_loss:.5f} on average, which"
+            f" promises {float(corrected(last.page_loss, pages)):.5f}; allow more, or train on"
+            " pages like those that are lost (`winnow evaluate --errors` names them)"
+        )
+    for point in sweep[place:]:
+        if bounds.pooled_hold_for(point):
+            return point
+    raise WinnowError(
+        f"no threshold keeps the prose loss within its bounds; at {last.threshold:g}, the highest,"
+        f" it is {bounds.compared(last)}"
+    )
 
 
 def choose(
-    labelled: Scored,
-    prose: Scored,
+    pages: Scored,
+    bounds: Bounds,
     *,
-    max_prose_loss: float,
-    max_labelled_prose_loss: float,
     low_ratios: Sequence[float] = LOW_RATIOS,
     min_gaps: Sequence[int] = MIN_GAPS,
     thresholds: Sequence[float] = THRESHOLDS,
@@ -189,7 +275,14 @@ def choose(
     """The setting that finds most among those whose prose loss keeps within the bounds.
 
     For each pair of the other two settings the lowest threshold that fits is what finds most:
-    a higher one cuts a subset. So it is searched by halving.
+    a higher one cuts a subset. So it is searched by halving. Nothing is promised of it.
+
+    Args:
+        pages: Tuning pages.
+        bounds: What may be lost of them.
+        low_ratios: Values to try.
+        min_gaps: Values to try.
+        thresholds: Values to try.
 
     Returns:
         The low ratio, the gap, and what the threshold costs and brings with them.
@@ -207,10 +300,9 @@ def choose(
             while low < high:
                 middle = (low + high) // 2
                 point = measure(
-                    labelled, prose, threshold=thresholds[middle], low_ratio=low_ratio,
-                    min_gap=min_gap,
-                )  # fmt: skip
-                if point.fits(max_prose_loss, max_labelled_prose_loss):
+                    pages, threshold=thresholds[middle], low_ratio=low_ratio, min_gap=min_gap
+                )
+                if bounds.hold_for(point):
                     found, high = point, middle
                 else:
                     least, low = point, middle + 1
@@ -219,172 +311,51 @@ def choose(
     if best is None:
         assert least is not None
         raise WinnowError(
-            f"no threshold keeps the prose loss within {max_prose_loss:g} on prose and"
-            f" {max_labelled_prose_loss:g} on labelled pages; at {least.threshold:g} it is"
-            f" {least.prose_loss or 0:.5f} and {least.labelled_prose_loss or 0:.5f}"
+            "no threshold keeps the prose loss of the tuning pages within its bounds; at"
+            f" {least.threshold:g} it is {bounds.compared(least)}"
         )
     return best
 
 
-def fit_temperature(
-    pages: Iterable[LabelledPage], predict_proba: PredictProba, labels: Sequence[str]
-) -> float:
-    """The temperature under which the labels of pages are most probable, of `TEMPERATURES`.
-
-    Args:
-        pages: Labelled pages whose labels are those of the model.
-        predict_proba: The model's probabilities at temperature 1.
-        labels: The model's spam labels.
-    """
-    losses = np.zeros(len(TEMPERATURES))
+def fingerprint(pages: Iterable[LabelledPage]) -> str:
+    """First 12 hex digits of the SHA-256 of pages, their spans and their ambiguous ranges."""
+    digest = hashlib.sha256()
     for page in pages:
-        counted = ~ignored_mask(page)
-        log = np.log(np.maximum(predict_proba(page.text)[counted], 1e-9)).astype(np.float64)
-        gold = label_array(page, labels)[counted]
-        for i, temperature in enumerate(TEMPERATURES):
-            scaled = log / temperature
-            losses[i] += (
-                np.logaddexp.reduce(scaled, axis=1) - scaled[range(len(gold)), gold]
-            ).sum()
-    return TEMPERATURES[int(losses.argmin())]
+        spans = [(span.start, span.end, span.label) for span in page.spans]
+        digest.update(json.dumps([page.text, spans, page.ambiguous]).encode())
+    return digest.hexdigest()[:12]
 
 
-def calibrate(
-    model_dir: str | PathLike[str],
-    labelled_paths: Sequence[str | PathLike[str]],
-    prose_paths: Sequence[str | PathLike[str]] = (),
-    *,
-    max_prose_loss: float = 0.0005,
-    max_labelled_prose_loss: float = 0.003,
-    temperature: bool = False,
-    bias: bool = False,
-    low_ratios: Sequence[float] = LOW_RATIOS,
-    min_gaps: Sequence[int] = MIN_GAPS,
-    sources: Sequence[str] | None = None,
-    limit: int | None = None,
-    engine: str = "auto",
-    dtype: str | None = None,
-) -> dict[str, Any]:
-    """Choose the decoder settings of a model and write them to its decoder.json.
-
-    Args:
-        model_dir: A model directory.
-        labelled_paths: Labelled pages that may be tuned on.
-        prose_paths: Plain prose that training did not see.
-        max_prose_loss: Bound on the pooled prose loss on the plain prose.
-        max_labelled_prose_loss: Bound on that of the labelled pages.
-        temperature: Whether to fit a temperature on the labelled pages first.
-        bias: Whether to choose a bias a label, by `training.bias`.
-        low_ratios: Values to try of `low_ratio`.
-        min_gaps: Values to try of `min_gap`.
-        sources: Only prose whose `source` is one of these.
-        limit: At most so many pages of each file.
-        engine: As of `ContentFilter.from_pretrained`.
-        dtype: As of `ContentFilter.from_pretrained`.
-
-    Returns:
-        The settings written, `at` them the costs and gains, the `bounds`, what was `read`, and the
-        whole `sweep` over thresholds with the chosen other settings. The curve in decoder.json
-        takes its prose loss from the plain prose, or from the labelled pages if there is none.
-
-    Raises:
-        WinnowError: A file is missing or broken, there are no pages, or no threshold fits.
-    """
-    for name, bound in (
-        ("max_prose_loss", max_prose_loss),
-        ("max_labelled_prose_loss", max_labelled_prose_loss),
-    ):
-        if not 0 <= bound <= 1:
-            raise UsageError(f"{name} must be from 0 to 1, not {bound:g}")
-    directory = Path(model_dir)
-    open_filter = ContentFilter.from_pretrained
-    content_filter = open_filter(directory, engine=engine, dtype=dtype)
-    known = content_filter.labels[1:]
-    pages = [
-        without_near_misses(page, known)
-        for page in read_corpora(labelled_paths, require_spans=True, limit=limit)
-    ]
-    clean = list(read_corpora(prose_paths, sources=sources, limit=limit))
-    if not pages:
-        raise UsageError("no labelled pages to calibrate on")
-    if prose_paths and not clean:
-        raise UsageError("no plain prose to calibrate on: no page of these sources in the files")
-    labels = all_labels([*pages, *clean], known)
-    settings = replace(content_filter.decoder, curve=())
-    if temperature:
-        if labels != known:
-            raise UsageError(
-                "a temperature can be fitted only on pages with the model's own labels, "
-                f"not {', '.join(label for label in labels if label not in known)}"
-            )
-        settings = replace(settings, temperature=1.0)
-        with _with_settings(directory, settings) as copy:
-            plain = open_filter(copy, engine=engine, dtype=dtype)
-            chosen = fit_temperature(pages, plain.predict_proba, known)
-        settings = replace(settings, temperature=chosen)
-    if bias:
-        settings = replace(settings, bias={})
-        with _with_settings(directory, settings) as copy:
-            plain = open_filter(copy, engine=engine, dtype=dtype)
-            found = fit_bias(
-                *_log_probabilities(pages, plain, known),
-                _log_probabilities(clean[:BIAS_PAGES], plain, known)[0],
-                known,
-                max_prose_loss=max_prose_loss,
-                max_labelled_prose_loss=max_labelled_prose_loss,
-            )
-        settings = replace(settings, bias=found)
-    with _with_settings(directory, settings) as copy:
-        scorer = open_filter(copy, engine=engine, dtype=dtype)
-        labelled = score_pages(pages, scorer.predict_proba, labels)
-        prose = score_pages(clean, scorer.predict_proba, labels)
-    low_ratio, min_gap, point = choose(
-        labelled, prose, max_prose_loss=max_prose_loss,
-        max_labelled_prose_loss=max_labelled_prose_loss, low_ratios=low_ratios, min_gaps=min_gaps,
-    )  # fmt: skip
-    sweep = [
-        measure(labelled, prose, threshold=threshold, low_ratio=low_ratio, min_gap=min_gap)
-        for threshold in THRESHOLDS
-    ]
-    curve = tuple(
-        CurvePoint(
-            threshold=p.threshold,
-            prose_loss=(p.prose_loss if clean else p.labelled_prose_loss) or 0.0,
-            recall=p.recall or 0.0,
-        )
-        for p in sweep
-    )
-    settings = replace(
-        settings, threshold=point.threshold, low_ratio=low_ratio, min_gap=min_gap, curve=curve
-    )
-    write_decoder(directory, settings)
-    return {
-        **{name: value for name, value in asdict(settings).items() if name != "curve"},
-        "at": asdict(point),
-        "bounds": {
-            "prose_loss": max_prose_loss, "labelled_prose_loss": max_labelled_prose_loss
-        },
-        "read": {
-            "labelled_pages": len(pages),
-            "labelled_characters": int(labelled.counted.sum()),
-            "prose_pages": len(clean),
-            "prose_characters": int(prose.counted.sum()),
-        },
-        "sweep": [asdict(p) for p in sweep],
-    }  # fmt: skip
+def _few_clean(pages: Sequence[LabelledPage]) -> list[LabelledPage]:
+    """All pages with spam, and the first `CLEAN_PAGES` of those without."""
+    clean = [page for page in pages if not page.spans]
+    return [page for page in pages if page.spans] + clean[:CLEAN_PAGES]
 
 
 def _log_probabilities(
-    pages: Iterable[LabelledPage], content_filter: ContentFilter, labels: Sequence[str]
-) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """Log probabilities of the characters that count, (n, 1 + labels), and their gold labels."""
-    rows = [np.zeros((0, 1 + len(labels)), dtype=np.float32)]
-    gold = [np.zeros(0, dtype=np.int16)]
-    for page in pages:
-        counted = ~ignored_mask(page)
-        rows.append(np.log(np.maximum(content_filter.predict_proba(page.text)[counted], 1e-9)))
-        gold.append(label_array(page, labels)[counted])
-    return np.concatenate(rows), np.concatenate(gold)
+    pages: Sequence[LabelledPage], content_filter: ContentFilter
+) -> tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.int32], NDArray[np.bool_]]:
+    """The characters that count and whose label the model knows, on pages that it does not pass.
+
+    Returns:
+        (n, 1 + labels) log probabilities, (n,) labels, (n,) numbers of their pages, and (pages,)
+        whether a page is a labelled one.
+    """
+    known = content_filter.labels[1:]
+    min_han = content_filter.decoder.min_han
+    kept = [page for page in pages if han_share(page.text) >= min_han]
+    labels = all_labels(kept, known)
+    rows = [np.zeros((0, 1 + len(known)), dtype=np.float32)]
+    gold, numbers = [np.zeros(0, dtype=np.int16)], [np.zeros(0, dtype=np.int32)]
+    every = filter_scorer(content_filter)(page.text for page in kept)
+    for number, (page, probabilities) in enumerate(zip(kept, every, strict=True)):
+        label = label_array(page, labels)
+        counted = ~ignored_mask(page) & (label <= len(known))
+        rows.append(np.log(np.maximum(probabilities[counted], 1e-9)))
+        gold.append(label[counted])
+        numbers.append(np.full(len(gold[-1]), number, dtype=np.int32))
+    labelled = np.array([page.labelled for page in kept], dtype=np.bool_)
+    return np.concatenate(rows), np.concatenate(gold), np.concatenate(numbers), labelled
 
 
 def write_decoder(directory: Path, settings: DecoderSettings) -> None:
@@ -394,13 +365,16 @@ def write_decoder(directory: Path, settings: DecoderSettings) -> None:
 
 
 @contextmanager
-def _with_settings(directory: Path, settings: DecoderSettings) -> Iterator[Path]:
-    """A copy of a model directory with other decoder settings, while it lasts.
+def _opened(
+    directory: Path, settings: DecoderSettings, engine: str, dtype: str | None
+) -> Iterator[ContentFilter]:
+    """A filter of a model directory with other decoder settings.
 
-    So the directory itself never holds settings that were not chosen.
+    They stand in a directory of links, so that the model's own never holds what was not chosen.
     """
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "model"
-        shutil.copytree(directory, copy)
-        write_decoder(copy, settings)
-        yield copy
+        for path in directory.resolve().iterdir():
+            if path.name != "decoder.json":
+                (Path(name) / path.name).symlink_to(path)
+        write_decoder(Path(name), settings)
+        yield ContentFilter.from_pretrained(name, engine=engine, dtype=dtype)

@@ -1,7 +1,8 @@
-"""The model card: the README.md of a model directory, written from the run itself.
+"""The model card: the README.md of a model directory, written from the files beside it.
 
-Every figure in it is one that was measured and handed over; what was not measured is not
-mentioned. Weak spots are read off the figures, not off hopes.
+config.json and decoder.json say what the model is, training.json what made it, metrics.json and
+onnx/export.json what was measured. Nothing else is said: a figure that nobody took is not there,
+and a licence that nobody stated is none. So the card is written anew whenever one of them changes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,25 @@ from typing import Any
 
 import yaml
 
-from filter.decoder_settings import read_decoder, read_json
+from filter.decoder_settings import DecoderSettings, read_decoder, read_json
 from filter.files import atomic_write
-from filter.labels import IN_SENTENCE, LABELS
-from training.evaluate import HEADLINES, PROSE_HEADLINES, shown
+from filter.labels import LABELS
+from training.card_figures import (
+    BASELINE,
+    baseline_section,
+    figures,
+    onnx_section,
+    table,
+    weak_spots,
+)
+from training.export import EXPORT_REPORT, write_json
+from training.run_record import FILE as RECORD
+from training.run_record import read_run_record, write_run_record
+
+MARK = (
+    "<!-- Written by winnow from the files of this directory, and written anew when they change."
+    " Without this line it is left as it is. -->\n"
+)
 
 MEANINGS = dict(
     zip(
@@ -32,61 +48,63 @@ MEANINGS = dict(
         strict=True,
     )
 )
-WEAK = 0.7
-"""Recall below which a label or a kind of page is named as a weak spot."""
 
-FEW = 10
-"""Spans, or pages, below which a figure is said to rest on few."""
+BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Bounds on prose loss for which the card shows what the model promises."""
 
 
 def write_card(
     model_dir: str | PathLike[str],
     *,
-    name: str = "winnow-zh",
-    metrics: Mapping[str, Mapping[str, Any]] | None = None,
-    config: Mapping[str, Any] | None = None,
-    sources: Sequence[Mapping[str, str]] = (),
-    compute: Mapping[str, Any] | None = None,
-    baseline: Mapping[str, Any] | None = None,
-    onnx: Mapping[str, Mapping[str, Any]] | None = None,
-    notes: Iterable[str] = (),
-    licence: str = "apache-2.0",
+    run: str | PathLike[str] | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the card of a model directory.
 
     Args:
-        model_dir: The model directory; its config.json and decoder.json are read.
-        name: What to call the model.
-        metrics: Results of `training.evaluate.evaluate` by the name of the data they are on.
-        config: The resolved configuration of the training run.
-        sources: What it was trained on, each with `name` and if known `licence` and `note`.
-        compute: What the training took, by the words to print: `{"hours": 2.5, ...}`.
-        baseline: Result of `training.baseline.baseline_figures` on the first of `metrics`.
-        onnx: Result of `training.export.export_onnx`.
-        notes: Further limits, a sentence each.
-        licence: Of the weights, as the Hugging Face hub spells it.
+        model_dir: The model directory.
+        run: The directory of the run that made the model: its training.json is written first.
+        card: What the run cannot know, instead of `card` in its configuration: `name`, `licence`
+            (of the weights, as the Hugging Face hub spells it), `sources` (each with `name` and if
+            known `licence` and `note`), `compute` and `notes` (further limits, a sentence each).
+            It is kept in training.json.
 
     Returns:
         The path of the card.
+
+    Raises:
+        WinnowError: A file of the directory is missing or broken.
     """
     directory = Path(model_dir)
+    if run is not None:
+        write_run_record(directory, Path(run))
+    record = read_run_record(directory)
+    own = {**record.get("card", {}), **(card or {})}
+    if card:
+        write_json(directory / RECORD, {**record, "card": own})
     model = read_json(directory / "config.json")
-    labels = [label for _, label in sorted(model["id2label"].items(), key=lambda x: int(x[0]))]
-    metrics = dict(metrics or {})
+    decoder = read_decoder(directory / "decoder.json")
+    metrics = _optional(directory / "metrics.json")
+    baseline = metrics.pop(BASELINE, None)
+    metrics = {name: own for name, own in metrics.items() if isinstance(own, dict)}
+    labels = [label for _, label in sorted(model["id2label"].items(), key=lambda x: int(x[0]))][1:]
+    config = record.get("config", {})
     parts = [
-        _front_matter(licence),
-        f"# {name}\n",
+        _front_matter(own.get("licence"), config.get("base"), labels),
+        MARK,
+        f"# {own.get('name') or 'A Winnow model'}\n",
         "Finds spam injected into Chinese web articles, character by character, so that it can be"
         " cut and the article left as its author wrote it.\n",
         _use(directory),
         _labels(labels),
-        _shape(model, directory),
-        _training(config, compute),
-        _sources(sources),
-        *(_figures(data, result) for data, result in metrics.items()),
-        _baseline(metrics, baseline),
-        _onnx(onnx),
-        _weak_spots(metrics, notes),
+        _shape(model, decoder),
+        _promise(decoder),
+        _training(config, record.get("provenance", {}), own.get("compute")),
+        _data(record.get("provenance", {}).get("data") or {}, own.get("sources") or ()),
+        *(figures(data, result) for data, result in metrics.items()),
+        baseline_section(metrics, baseline),
+        onnx_section(_optional(directory / EXPORT_REPORT)),
+        _limits(decoder, [*weak_spots(metrics), *(own.get("notes") or ())], bool(metrics)),
     ]
     path = directory / "README.md"
     with atomic_write(path) as file:
@@ -94,14 +112,26 @@ def write_card(
     return path
 
 
-def _front_matter(licence: str) -> str:
-    matter = {
-        "language": ["zh"],
-        "license": licence,
-        "library_name": "transformers",
-        "pipeline_tag": "token-classification",
-        "tags": ["spam", "text-cleaning", "corpus-cleaning", "onnx"],
-    }
+def refresh_card(model_dir: str | PathLike[str]) -> None:
+    """Write a card anew, unless somebody has made it their own: then it has lost its mark."""
+    path = Path(model_dir) / "README.md"
+    if not path.is_file() or MARK in path.read_text(encoding="utf-8", errors="replace"):
+        write_card(model_dir)
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}
+
+
+def _front_matter(licence: str | None, base: str | None, labels: Sequence[str]) -> str:
+    matter: dict[str, Any] = {"language": ["zh"]}
+    if licence:
+        matter["license"] = licence
+    matter["library_name"] = "transformers"
+    matter["pipeline_tag"] = "token-classification"
+    if base and base.count("/") == 1:  # the hub links to it; a directory is no concern of others
+        matter["base_model"] = base
+    matter["tags"] = ["winnow", "spam", "text-cleaning", "corpus-cleaning"]
     return f"---\n{yaml.safe_dump(matter, sort_keys=False, allow_unicode=True)}---\n"
 
 
@@ -117,13 +147,13 @@ def _use(directory: Path) -> str:
 
 
 def _labels(labels: Sequence[str]) -> str:
-    rows = [(f"`{label}`", MEANINGS.get(label, "")) for label in labels[1:]]
+    rows = [(f"`{label}`", MEANINGS.get(label, "")) for label in labels]
     if not any(meaning for _, meaning in rows):
         return "Labels: " + ", ".join(label for label, _ in rows) + ".\n"
-    return _table(("label", "what it is"), rows)
+    return table(("label", "what it is"), rows)
 
 
-def _shape(model: Mapping[str, Any], directory: Path) -> str:
+def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
     """The network and the decoder in a sentence each."""
     named = (
         ("num_hidden_layers", "layers"),
@@ -132,7 +162,6 @@ def _shape(model: Mapping[str, Any], directory: Path) -> str:
         ("vocab_size", "tokens"),
     )
     facts = [f"{model[key]:,} {words}" for key, words in named if key in model]
-    decoder = read_decoder(directory / "decoder.json")
     lines = [
         "## Model\n",
         f"{model.get('model_type', 'encoder')}: {', '.join(facts)}. A window has {decoder.window}"
@@ -144,178 +173,132 @@ def _shape(model: Mapping[str, Any], directory: Path) -> str:
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
         lines.append(f"Added to the logits, in nats: {biases}.")
+    return "\n".join([*lines, ""])
+
+
+def _promise(decoder: DecoderSettings) -> str:
+    """What is promised of the prose loss, on what, and what is not."""
+    promise = decoder.promise
+    if promise is None:
+        return ""
+    rows = []
+    for bound in BOUNDS:
+        point = next((p for p in decoder.curve if p.bound is not None and p.bound <= bound), None)
+        if point is not None:
+            recall = "" if point.recall is None else f"{point.recall:.3f}"
+            rows.append(
+                (f"{bound:g}", f"{point.threshold:g}", f"{point.page_loss:.5f}",
+                 f"{point.prose_loss:.5f}", recall)
+            )  # fmt: skip
+    return (
+        "## What is promised\n\n"
+        "The expected share of a page's prose that is cut is at most"
+        f" **{promise.max_prose_loss:g}** at the threshold {decoder.threshold:g}, by"
+        f" {promise.method} (Angelopoulos and others, 2022, arXiv 2208.02814) on"
+        f" {promise.pages:,} calibration pages,"
+        f" {promise.pages_with_spam:,} of them with spam. They are {promise.share:.0%} of the pages"
+        f" given, drawn by seed {promise.seed} (pages `{promise.data}`, engine {promise.engine},"
+        f" model `{promise.model}`); the other settings were chosen on the rest.\n\n"
+        "The promise holds for pages like those calibrated on, and not for pages of another kind."
+        " It holds in expectation, over draws of the calibration pages and of the next page: a"
+        " single page may lose more. It holds for one threshold chosen in advance, by"
+        " `--max-prose-loss`: whoever tries several and keeps the best has chosen on the data."
+        " With other weights, another number format or another temperature it is void.\n\n"
+        + table(
+            ("bound", "threshold", "mean loss of a page", "prose loss, pooled", "spam recall"), rows
+        )
+    )
+
+
+def _training(
+    config: Mapping[str, Any], provenance: Mapping[str, Any], compute: Mapping[str, Any] | None
+) -> str:
+    lines = []
+    if config:
+        machine = provenance.get("machine", {})
+        windows = config["batch_size"] * config.get("accumulation", 1) * machine.get("processes", 1)
+        finished = provenance.get("finished") or {}
+        steps = finished.get("steps", config["steps"])
+        tokens = steps * windows * config["window"]
+        base = config.get("base")
+        lines.append(
+            f"{f'Fine-tuned from `{base}`' if base else 'Trained from scratch'} for {steps:,} steps"
+            f" of {windows} windows of {config['window']} tokens ({tokens / 1e6:,.1f} million),"
+            f" seed {config.get('seed')}."
+        )
+        lines += _mixture(config.get("data", {}))
+    source, libraries = provenance.get("source", {}), provenance.get("libraries", {})
+    if source:
+        commit = f", commit `{source['commit']}`" if source.get("commit") else ""
+        changed = " with changes of its own" if source.get("dirty") else ""
+        versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
+        lines.append(f"Made by winnow {source.get('version')}{commit}{changed}; {versions}.")
+    compute = compute or _compute(provenance)
+    if compute:
+        lines.append("Compute: " + ", ".join(f"{key} {own}" for key, own in compute.items()) + ".")
+    return "\n".join(["## Training\n", *lines, ""]) if lines else ""
+
+
+def _mixture(data: Mapping[str, Any]) -> Iterable[str]:
+    """Where the windows came from, and what was held out."""
+    labelled = data.get("labelled") or []
+    if labelled:
+        parts = [
+            (f"{part['rate']:.0%} from " if part.get("rate") is not None else "")
+            + f"`{part['path']}`"
+            for part in labelled
+        ]
+        rest = "; the rest is spam injected into prose on the fly" if data.get("prose") else ""
+        yield f"Labelled pages in the windows: {', '.join(parts)}{rest}."
+    held_out = {key: value for key, value in (data.get("held_out") or {}).items() if value}
+    if held_out:
+        spoken = "; ".join(
+            f"{key.replace('_', ' ')}: "
+            + (", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            for key, value in held_out.items()
+        )
+        yield f"Held out from it: {spoken}."
+
+
+def _compute(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    machine = provenance.get("machine", {})
+    compute = {"hours": provenance.get("hours"), "device": machine.get("device_name")}
+    compute |= {key: machine.get(key) for key in ("processes", "threads")}
+    return {key: own for key, own in compute.items() if own}
+
+
+def _data(hashes: Mapping[str, Any], sources: Sequence[Mapping[str, str]]) -> str:
+    parts = []
+    if sources:
+        rows = [(s["name"], s.get("licence") or "", s.get("note") or "") for s in sources]
+        parts.append(table(("source", "licence as stated", "note"), rows))
+    if hashes:
+        rows = [
+            (f"`{name}`", f"{own['bytes']:,}", f"`{own['sha256'][:12]}`")
+            for name, own in hashes.items()
+        ]
+        parts.append(table(("file read", "bytes", "SHA-256"), rows))
+    return "\n".join(["## Data\n", *parts]) if parts else ""
+
+
+def _limits(decoder: DecoderSettings, found: Sequence[str], is_measured: bool) -> str:
+    """What the model is for, what it is not, and where it is weak."""
+    lines = [
+        "## Intended use and limits\n",
+        "For taking out of Chinese web pages what others put in, before they are read, indexed or"
+        " trained on. It cuts text and writes none; `page.removed` has what was cut. It is not for"
+        " judging whether an article is true, lawful or worth reading, nor who wrote it.",
+    ]
     if decoder.min_han:
         lines.append(
             f"Pages with less than {decoder.min_han:.0%} of Han characters among their letters are"
             " passed as they are."
         )
-    lines.append("")
-    return "\n".join(lines)
-
-
-def _training(config: Mapping[str, Any] | None, compute: Mapping[str, Any] | None) -> str:
-    lines = []
-    if config is not None:
-        characters = config["steps"] * config["batch_size"] * config["window"]
-        base = config.get("base")
+    if not is_measured:
+        lines.append("How good it is has not been measured: `winnow evaluate --save` does that.")
+    if decoder.promise is None:
         lines.append(
-            f"{'Fine-tuned from `' + str(base) + '`' if base else 'Trained from scratch'} for"
-            f" {config['steps']:,} steps of {config['batch_size']} windows of {config['window']}"
-            f" tokens ({characters / 1e6:,.1f} million), seed {config.get('seed')}."
+            "Nothing is promised of the prose that it loses: `winnow calibrate` does that."
         )
-        data = config.get("data", {})
-        if data.get("labelled"):
-            parts = [f"{part['rate']:.0%} from `{part['path']}`" for part in data["labelled"]]
-            lines.append(
-                f"Labelled pages made up {', '.join(parts)} of the windows; the rest is spam"
-                " injected into prose on the fly."
-            )
-        held_out = {key: value for key, value in data.get("held_out", {}).items() if value}
-        if held_out:
-            spoken = "; ".join(
-                f"{key.replace('_', ' ')}: "
-                + (", ".join(map(str, value)) if isinstance(value, list) else str(value))
-                for key, value in held_out.items()
-            )
-            lines.append(f"Held out from it: {spoken}.")
-    if compute:
-        lines.append(
-            "Compute: " + ", ".join(f"{words} {value}" for words, value in compute.items()) + "."
-        )
-    return "\n".join(["## Training\n", *lines, ""]) if lines else ""
-
-
-def _sources(sources: Sequence[Mapping[str, str]]) -> str:
-    if not sources:
-        return ""
-    rows = [(s["name"], s.get("licence", ""), s.get("note", "")) for s in sources]
-    return "## Data\n\n" + _table(("source", "licence as stated", "note"), rows)
-
-
-def _figures(data: str, result: Mapping[str, Any]) -> str:
-    """The figures of one evaluation."""
-    model = result["model"]
-    parts = [
-        f"## Figures: {data}\n",
-        f"Engine {model['engine']}, threshold {model['threshold']:g}. Intervals are of 95%, over"
-        " pages.\n",
-    ]
-    labelled, prose = result.get("labelled"), result.get("prose")
-    if labelled:
-        parts.append(
-            f"{labelled['pages']:,} labelled pages, {labelled['pages_with_spam']:,} with spam;"
-            f" {labelled['spam_characters']:,} characters of spam,"
-            f" {labelled['prose_characters']:,} of prose.\n"
-        )
-        parts.append(_headlines(labelled, HEADLINES))
-        rows = [
-            (label, f"{own['spans']:,}", f"{own['characters']:,}",
-             shown("recall", own["recall"]), shown("recall", own["span_recall"]))
-            for label, own in labelled["by_label"].items()
-            if own["spans"]
-        ]  # fmt: skip
-        parts.append(_table(("label", "spans", "characters", "recall", "whole spans"), rows))
-        kinds = labelled.get("by_kind", {})
-        if len(kinds) > 1:
-            names = ("recall", "macro_recall", "in_sentence_recall", "prose_loss")
-            rows = [
-                (kind, f"{own['pages']:,}", *(shown(name, own[name]) for name in names))
-                for kind, own in kinds.items()
-            ]
-            parts.append(
-                _table(("kind", "pages", "recall", "macro", "in-sentence", "prose loss"), rows)
-            )
-    if prose:
-        parts.append(
-            f"Plain prose, {prose['pages']:,} pages, {prose['prose_characters']:,} characters:\n"
-        )
-        parts.append(_headlines(prose, PROSE_HEADLINES))
-    return "\n".join(parts)
-
-
-def _headlines(figures: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> str:
-    intervals = figures.get("intervals", {})
-    rows = [
-        (
-            words,
-            shown(name, figures[name]),
-            " to ".join(shown(name, value) for value in intervals.get(name, ())),
-        )
-        for name, words in names
-        if figures.get(name) is not None
-    ]
-    return _table(("figure", "value", "interval"), rows)
-
-
-def _baseline(metrics: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Any] | None) -> str:
-    if not baseline or "labelled" not in baseline or not metrics:
-        return ""
-    data, result = next(iter(metrics.items()))
-    if "labelled" not in result:
-        return ""
-    ours, theirs = result["labelled"], baseline["labelled"]
-    rows = [
-        (words, shown(name, ours[name]), shown(name, theirs[name]))
-        for name, words in HEADLINES
-        if ours[name] is not None and theirs[name] is not None
-    ]
-    return (
-        f"## Beside a linear model\n\nA logistic regression over the character n-grams near each"
-        f" character, through the same decoder, on {data}:\n\n"
-        + _table(("figure", "this model", "linear model"), rows)
-    )
-
-
-def _onnx(onnx: Mapping[str, Mapping[str, Any]] | None) -> str:
-    if not onnx:
-        return ""
-    rows = [
-        (dtype, f"{own['bytes'] / 1e6:.1f} MB", f"{own['mean_error']:.1e}",
-         f"{own['p99_error']:.1e}", f"{own['max_error']:.1e}")
-        for dtype, own in onnx.items()
-    ]  # fmt: skip
-    return "## ONNX\n\nError of the probability of spam, against torch in float32:\n\n" + _table(
-        ("format", "size", "mean", "99th percentile", "largest"), rows
-    )
-
-
-def _weak_spots(metrics: Mapping[str, Mapping[str, Any]], notes: Iterable[str]) -> str:
-    """What the figures say it is bad at, and what they rest on."""
-    found = []
-    for data, result in metrics.items():
-        labelled = result.get("labelled")
-        if not labelled:
-            continue
-        for label, own in labelled["by_label"].items():
-            if own["spans"] and own["recall"] is not None and own["recall"] < WEAK:
-                found.append(
-                    f"`{label}`: {own['recall']:.0%} of its characters are found ({data},"
-                    f" {own['spans']:,} spans)."
-                )
-            elif 0 < own["spans"] < FEW:
-                found.append(f"`{label}`: only {own['spans']} spans in {data} to judge it by.")
-        for kind, own in labelled.get("by_kind", {}).items():
-            inside = own["in_sentence_recall"]
-            if inside is not None and inside < WEAK:
-                found.append(
-                    f"Pages of the kind {kind}: {inside:.0%} of the characters of"
-                    f" {' and '.join(IN_SENTENCE)} spans are found ({data},"
-                    f" {own['pages']:,} pages)."
-                )
-        loss = labelled["clean_prose_loss"]
-        if loss:
-            found.append(
-                f"Clean pages that look like spam lose {loss:.2%} of their prose ({data},"
-                f" {labelled['clean_pages']:,} pages)."
-            )
-    found += notes
-    return "## Weak spots\n\n" + "\n".join(f"- {spot}" for spot in found) + "\n" if found else ""
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; columns that are empty all the way are left out."""
-    body = [list(row) for row in rows]
-    used = [i for i in range(len(header)) if any(row[i] for row in body)]
-    lines = [[header[i] for i in used], [":--" if i == 0 else "--:" for i in used]]
-    lines += [[row[i].replace("|", "\\|").replace("\n", " ") for i in used] for row in body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    weak = [f"- {spot}" for spot in found]
+    return "\n".join([*lines, *(["", "Weak spots:\n", *weak] if weak else []), ""])

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from filter.errors import UsageError, nearest
-from filter.labels import LABELS
+from filter.errors import UsageError
+from filter.labels import LABELS, PROSE
+from training.config_files import config_path, override, read_yaml, validated
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
@@ -35,15 +34,26 @@ class EncoderConfig(Section):
     layers: Positive = 6
     heads: Positive = 4
 
+    @model_validator(mode="after")
+    def _heads_divide(self) -> EncoderConfig:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size ({self.hidden_size}) must be a multiple of twice the heads"
+                f" ({self.heads}): rotary positions turn the numbers of a head in pairs"
+            )
+        return self
+
 
 class LabelledConfig(Section):
     """A labelled corpus in the mixture."""
 
     path: str
-    rate: Rate
-    """Share of the training windows that come from it."""
+    rate: Rate | None = None
+    """Share of the training windows that come from it; none takes an equal part of what is left."""
     injected: Rate = 0.0
     """Share of its pages that get in-sentence spam injected as well."""
+    clean: bool = False
+    """Its pages are clean, hard negatives: records need no spans, and may have none."""
 
 
 class HeldOutConfig(Section):
@@ -59,16 +69,61 @@ class DataConfig(Section):
     """Where text comes from. Relative paths start at ``root``; paths may be glob patterns."""
 
     root: str = "."
-    prose: list[str]
+    prose: list[str] = []
+    """Clean text to inject into; without any, training is on labelled pages alone."""
     hosts: list[str] = []
     """Pages of which only whole paragraphs are taken as prose: their heads and tails are none."""
     source_weights: dict[str, float] = {}
     material: list[str] = []
     labelled: list[LabelledConfig] = []
+    injected_labels: dict[str, str] = {}
+    """For label sets of one's own: the label that each kind of injected spam is given."""
     recipe: str | dict[str, Any] = "inject"
     held_out: HeldOutConfig = HeldOutConfig()
     limit: int | None = None
     """At most so many prose documents a file, for trying things out."""
+
+    @property
+    def injects(self) -> bool:
+        """Whether there is prose to inject into."""
+        return bool(self.prose or self.hosts)
+
+    def shares(self) -> list[float]:
+        """Share of each labelled corpus in the windows; injected pages have the rest.
+
+        Corpora without a rate share evenly what the others leave over, with the injected pages as
+        one of them. Without prose to inject into, lower rates are scaled up to 1.
+        """
+        given = sum(corpus.rate or 0.0 for corpus in self.labelled)
+        unrated = sum(corpus.rate is None for corpus in self.labelled)
+        left = max(0.0, 1.0 - given) / max(1, unrated + self.injects)
+        scale = 1.0 if unrated or self.injects else 1.0 / given
+        return [left if c.rate is None else c.rate * scale for c in self.labelled]
+
+    @model_validator(mode="after")
+    def _mixture(self) -> DataConfig:
+        given = [corpus.rate for corpus in self.labelled if corpus.rate is not None]
+        if not self.injects and not self.labelled:
+            raise ValueError(
+                "nothing to train on; name clean prose in data.prose, labelled pages in"
+                " data.labelled, or both"
+            )
+        if sum(given) > 1 + 1e-9:
+            raise ValueError(
+                f"the rates of data.labelled are shares of the whole and sum to {sum(given):g};"
+                " lower them to 1 at most (what is left over is injected into data.prose)"
+            )
+        if not self.injects and len(given) == len(self.labelled) and not sum(given):
+            raise ValueError(
+                "the rates of data.labelled are all 0 and there is no data.prose to inject into"
+            )
+        for corpus in self.labelled:
+            if corpus.injected and not self.injects:
+                raise ValueError(
+                    f"data.labelled '{corpus.path}' has injected: {corpus.injected:g}, but there is"
+                    " no data.prose to cut foreign strings from; name some, or set injected: 0"
+                )
+        return self
 
 
 class OptimizerConfig(Section):
@@ -85,10 +140,14 @@ class OptimizerConfig(Section):
 
 
 class LossConfig(Section):
-    """Cross entropy over the tokens of a window, by label weight."""
+    """Cross entropy over the tokens of a window."""
 
-    label_weights: dict[str, float] = {}
+    label_weights: Literal["balanced"] | dict[str, float] = {}
+    """Weight by label (1 where not named), or by the inverse of the label's frequency."""
+    focal_gamma: Annotated[float, Field(ge=0)] = 0.0
+    """Exponent of the focal loss: how much less what is right already counts; 0 for none."""
     smoothing: Rate = 0.0
+    """Share of each target that is spread evenly over all labels."""
 
 
 class EvaluationConfig(Section):
@@ -104,6 +163,35 @@ class EvaluationConfig(Section):
     steps: Positive = 500
 
 
+class EarlyStoppingConfig(Section):
+    """Ends a run whose evaluations get no better."""
+
+    patience: Positive = 5
+    """Evaluations without a better figure after which it ends."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """How much a figure must rise to be better."""
+
+
+class SourceConfig(Section):
+    """Where data came from, for the model card."""
+
+    name: str
+    licence: str = ""
+    """As the source states it."""
+    note: str = ""
+
+
+class CardConfig(Section):
+    """What the model card says that the run cannot know."""
+
+    name: str | None = None
+    licence: str | None = None
+    """Of the weights, as the Hugging Face hub spells it, such as apache-2.0."""
+    sources: list[SourceConfig] = []
+    notes: list[str] = []
+    """Further limits, a sentence each."""
+
+
 class TrainConfig(Section):
     """A whole run."""
 
@@ -113,10 +201,11 @@ class TrainConfig(Section):
     """Directory or hub id to start from; none trains from scratch."""
     encoder: EncoderConfig = EncoderConfig()
     tokenizer: str | None = None
-    """Directory of a tokenizer; none counts the prose."""
+    """Directory of a tokenizer; none counts the training text."""
     vocabulary_size: Positive = 8000
     embeddings: Literal["random", "cooccurrence"] = "cooccurrence"
-    labels: list[str] = list(LABELS)
+    labels: Literal["auto"] | list[str] = list(LABELS)
+    """The kinds of spam; ``auto`` counts those of the labelled corpora."""
     window: Annotated[int, Field(ge=8)] = 256
     overlap: Annotated[int, Field(ge=0)] = 64
     min_han: Rate = 0.2
@@ -125,96 +214,74 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    early_stopping: EarlyStoppingConfig | None = None
     steps: Positive = 1000
     batch_size: Positive = 32
+    """Windows that a process takes at once."""
+    accumulation: Positive = 1
+    """Batches whose gradients are summed before a step."""
     windows_per_page: Positive = 2
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that prepare batches beside the one that trains."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     bf16: Literal["auto"] | bool = "auto"
     compile: bool = False
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     save_steps: Positive = 500
+    save_total_limit: Positive = 2
+    """Checkpoints that are kept, the best and the last among them."""
     log_steps: Positive = 50
+    report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
     dtype: Literal["bfloat16", "float16", "float32"] = "float16"
     """Number format of the saved weights."""
+    card: CardConfig = CardConfig()
+
+    @property
+    def data_patterns(self) -> list[str]:
+        """All files that are read, as they are named."""
+        data = self.data
+        labelled = [corpus.path for corpus in data.labelled]
+        return [*data.prose, *data.hosts, *data.material, *labelled, *self.evaluation.labelled]
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether there is something to compare checkpoints on."""
+        settings = self.evaluation
+        made = self.data.injects and (settings.injected_pages or settings.prose_characters)
+        return bool(settings.labelled or made)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> TrainConfig:
+        if isinstance(self.labels, list):
+            _check_labels(self.labels)
+        if self.overlap > self.window - 3:
+            raise ValueError(
+                f"overlap ({self.overlap}) must be less than window ({self.window}) minus 2:"
+                " windows must advance"
+            )
+        every = self.evaluation.steps
+        if self.evaluates and self.save_steps % every:
+            rounded = max(every, round(self.save_steps / every) * every)
+            raise ValueError(
+                f"save_steps ({self.save_steps}) must be a multiple of evaluation.steps ({every}),"
+                " because the best checkpoint is chosen among those evaluated; set"
+                f" save_steps={rounded} or evaluation.steps={self.save_steps}"
+            )
+        if self.early_stopping and not self.evaluates:
+            raise ValueError(
+                "early_stopping has nothing to go by; name labelled pages in evaluation.labelled"
+            )
+        return self
 
 
-def config_path(name: str | Path) -> Path:
-    """A configuration file by path, or by name from ``configs/``.
-
-    Raises:
-        UsageError: there is none; the message offers the nearest name.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if path.is_file():
-            return path
-        raise UsageError(f"{path}: no such configuration file")
-    places = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
-    names = []
-    for place in places:
-        if (place / f"{name}.yaml").is_file():
-            return place / f"{name}.yaml"
-        names += sorted(p.stem for p in place.glob("*.yaml"))
-    guess = nearest(str(name), names)
-    hint = f" (did you mean '{guess}'?)" if guess else ""
-    raise UsageError(f"no configuration '{name}'{hint}; there are: {', '.join(names)}")
-
-
-def read_yaml(name: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file, by path or by name."""
-    path = config_path(name)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: a configuration is a mapping of keys to values")
-    return values
-
-
-def validated(model: type[Model], values: dict[str, Any], *, where: str) -> Model:
-    """Checks a mapping; the error is one line that names key, value and the nearest right key."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(model, problem["loc"][:-1])
-            guess = nearest(str(problem["loc"][-1]), known)
-            hint = f" (did you mean '{guess}'?)" if guess else ""
-            message = f"unknown key '{key}'{hint}; known: {', '.join(known)}"
-        elif problem["type"] == "missing":
-            message = f"key '{key}' is missing"
-        else:
-            message = f"{key}: {problem['msg']}, got {problem['input']!r}"
-        raise UsageError(f"{where}: {message}") from error
-
-
-def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if nested:
-            model = nested[0]
-    return list(model.model_fields)
-
-
-def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Applies ``dotted.key=value`` assignments; values are read as YAML."""
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise UsageError(f"'{assignment}': an override has the form key.sub=value")
-        place = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                raise UsageError(f"'{assignment}': '{parent}' holds no keys")
-        place[last] = yaml.safe_load(value)
-    return values
+def _check_labels(labels: list[str]) -> None:
+    if not labels:
+        raise ValueError("labels: name at least one kind of spam, or set labels=auto")
+    if PROSE in labels:
+        raise ValueError(f"labels: '{PROSE}' is what is not labelled; name the kinds of spam only")
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise ValueError(f"labels: '{twice[0]}' is named twice")
 
 
 def load_config(name: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:

@@ -23,7 +23,7 @@ from filter.files import base_name, open_bytes
 from filter.labels import LABELS
 from filter.spans import Span
 from filter.text import replace_surrogates
-from training.metrics import blanks
+from training.counts import blanks
 
 _KNOWN_KEYS = ("id", "spans", "source", "kind", "ambiguous")
 
@@ -70,16 +70,50 @@ def read_labelled(
         CorpusError: a record is broken; the message names file, line, span and value.
         WinnowError: the file cannot be read.
     """
+    for _, page in read_records(
+        path, labels=labels, text_key=text_key, require_spans=require_spans
+    ):
+        if isinstance(page, CorpusError):
+            raise page
+        yield page
+
+
+def read_records(
+    path: str | PathLike[str],
+    *,
+    labels: Sequence[str] | None = None,
+    text_key: str = "text",
+    require_spans: bool = False,
+) -> Iterator[tuple[Any, LabelledPage | CorpusError]]:
+    """Every record of a corpus with its page, or with what is wrong with it.
+
+    Takes what `read_labelled` takes, and goes on behind a broken record.
+
+    Raises:
+        CorpusError: the file as a whole is broken.
+        WinnowError: the file cannot be read.
+    """
     name = fspath(path)
     for where, record in _records(name):
-        yield _page(
-            record, f"{name}{where}", where=where, labels=labels, text_key=text_key,
-            require_spans=require_spans,
-        )  # fmt: skip
+        page: LabelledPage | CorpusError
+        try:
+            if isinstance(record, CorpusError):
+                raise record
+            page = _page(
+                record,
+                f"{name}{where}",
+                where=where,
+                labels=labels,
+                text_key=text_key,
+                require_spans=require_spans,
+            )
+        except CorpusError as error:
+            page = error
+        yield record, page
 
 
 def _records(path: str) -> Iterator[tuple[str, Any]]:
-    """Each record with its place in the file (`:12` for line 12)."""
+    """Each record, or why it is none, with its place in the file (`:12` for line 12)."""
     with open_bytes(path) as file:
         if base_name(path).lower().endswith(".json"):
             try:
@@ -93,9 +127,10 @@ def _records(path: str) -> Iterator[tuple[str, Any]]:
             if not line.strip():
                 continue
             try:
-                yield f":{number}", json.loads(line)
+                record = json.loads(line)
             except ValueError as error:  # also UnicodeDecodeError
-                raise CorpusError(f"{path}:{number}: not a JSON object: {error}") from None
+                record = CorpusError(f"{path}:{number}: not a JSON object: {error}")
+            yield f":{number}", record
 
 
 def _page(

@@ -68,8 +68,24 @@ class Stream:
 
 
 def token_labels(encoding: Encoding, labels: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Labels of tokens from those of characters: a token has the label of its first character."""
-    return labels[encoding.starts] if len(encoding) else np.zeros(0, dtype=np.int16)
+    """Labels of tokens from those of characters.
+
+    A token over several characters, such as a Latin word, has the label of most of them; where two
+    are as many, that of its first character if it is one of the two.
+    """
+    if len(encoding) == 0:
+        return np.zeros(0, dtype=np.int16)
+    chosen = labels[encoding.starts]
+    lasts = np.maximum(encoding.ends - 1, encoding.starts)
+    if np.array_equal(lasts, encoding.starts):
+        return chosen
+    changes = np.concatenate(([0], np.cumsum(labels[1:] != labels[:-1])))
+    for token in np.flatnonzero(changes[lasts] != changes[encoding.starts]):
+        inside = labels[encoding.starts[token] : encoding.ends[token]]
+        names, counts = np.unique(inside, return_counts=True)
+        if counts.max() > (inside == inside[0]).sum():
+            chosen[token] = names[counts.argmax()]
+    return chosen
 
 
 def _stretch(rng: Random, page: TokenPage, length: int) -> TokenPage:
@@ -151,7 +167,9 @@ class WindowDataset:
         for stream in self.streams:
             if draw < stream.rate:
                 page = stream.draw(rng)
-                if self.injector is not None and rng.random() < stream.injected:
+                # An ambiguous range would be lost, and be taken for prose.
+                inject = self.injector is not None and not page.ambiguous
+                if inject and rng.random() < stream.injected:
                     return self.injector.into(page, index)
                 return page
             draw -= stream.rate

@@ -1,27 +1,29 @@
 """How good a filter is on pages whose spam is known, and on prose that has none.
 
 Labelled pages and plain prose are reported apart: pooled, a million clean characters would drown
-what the filter does to a page with spam in it. The figures over all come with a 95% interval,
-drawn over pages, because a page is what varies from one crawl to the next. They go out as tables
-for people and as one JSON object for programs.
+what the filter does to a page with spam in it. The figures come with 95% intervals, drawn over
+pages, because a page is what varies from one crawl to the next. The model runs once over each page;
+its spans are counted, and its probabilities are kept as a histogram for the curves.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from filter.content_filter import ContentFilter
+from filter.decoder_settings import read_json
 from filter.errors import UsageError
 from filter.files import atomic_write
-from filter.labels import PROSE
 from filter.spans import Span
 from filter.tokenizer import code_points
+from training.compare import comparison
 from training.corpus import (
     LabelledPage,
     ignored_mask,
@@ -30,19 +32,37 @@ from training.corpus import (
     span_ids,
     without_near_misses,
 )
-from training.metrics import Figures, PageCounts, page_counts, summarize
+from training.counts import PageCounts, page_counts
+from training.curves import ScoreHistogram, calibration, threshold_curve
+from training.metrics import Figures, summarize
+from training.mistakes import covered, errors_of
+from training.report import write_report
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-FORMAT = 1
+FORMAT = 2
 DRAWS = 1000
 """Draws of the pages behind an interval."""
 
-CONTEXT = 12
-"""Characters on either side of an error that is written out."""
+PARTS = (("labelled", True, ("kind", "source")), ("prose", False, ("source",)))
+"""What is reported apart: its name, whether its pages are labelled, what they are grouped by."""
 
-FindSpans = Callable[[Iterable[str]], Iterator[Sequence[Span]]]
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one filter did to some pages.
+
+    Attributes:
+        model: Hash, engine and threshold.
+        cut: The spans that it cut out of each page.
+        counts: The counts of each page.
+        labelled: Its probabilities on labelled pages.
+        prose: Its probabilities on plain prose.
+    """
+
+    model: dict[str, Any]
+    cut: list[tuple[Span, ...]]
+    counts: list[PageCounts]
+    labelled: ScoreHistogram
+    prose: ScoreHistogram
 
 
 def evaluate(
@@ -50,6 +70,8 @@ def evaluate(
     data_paths: Sequence[str | PathLike[str]],
     *,
     threshold: float | None = None,
+    compare: ContentFilter | str | PathLike[str] | None = None,
+    compare_threshold: float | None = None,
     sources: Sequence[str] | None = None,
     limit: int | None = None,
     text_key: str = "text",
@@ -57,6 +79,7 @@ def evaluate(
     seed: int = 0,
     output: str | PathLike[str] | None = None,
     errors: str | PathLike[str] | None = None,
+    report: str | PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Filter the pages of some files and count what was cut.
 
@@ -64,57 +87,108 @@ def evaluate(
         model: A filter, or a model directory.
         data_paths: Labelled pages, or plain prose: records without `spans`.
         threshold: Instead of the model's own.
+        compare: Another filter or model directory, to be put beside it on the same pages.
+        compare_threshold: Instead of that one's own.
         sources: Only pages whose `source` is one of these.
         limit: At most so many pages of each file.
         text_key: The key that holds the page.
-        draws: Draws for the intervals; 0 for none.
+        draws: Draws for the intervals; 0 for none, but for those of a comparison.
         seed: Of the draws.
         output: Where to write the result as JSON.
         errors: Where to write what was missed and what was lost, as JSONL, a line a page.
+        report: Where to write the result, with marked pages and curves, as one HTML file.
 
     Returns:
-        `model`, `files`, `labelled` (figures of `summarize`, with `by_kind` and `by_source`) and
-        `prose` (those of plain prose, with `by_source`); a part without pages is left out.
+        `model`, `files`, `labelled` (figures of `summarize`, with `by_kind` and `by_source`),
+        `prose` (those of plain prose, with `by_source`), `curve` (`threshold_curve`),
+        `calibration` (of the labelled pages, see there) and `compare` (`comparison`, with `model`
+        and `curve` of the other); a part without pages is left out.
 
     Raises:
-        WinnowError: The model or a file is missing or broken, or there are no pages.
+        WinnowError: A model or a file is missing or broken, or there are no pages.
     """
-    content_filter = (
-        model if isinstance(model, ContentFilter) else ContentFilter.from_pretrained(fspath(model))
-    )
+    for path in (output, errors, report):
+        # Said before the model runs, not after.
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise UsageError(f"{fspath(path)}: cannot be written (no such directory)")
+    content_filter, other = (
+        each if each is None or isinstance(each, ContentFilter)
+        else ContentFilter.from_pretrained(fspath(each))
+        for each in (model, compare)
+    )  # fmt: skip
+    assert content_filter is not None
     known = content_filter.labels[1:]
-    files = {fspath(path): [] for path in data_paths}  # type: dict[str, list[LabelledPage]]
-    for path, pages in files.items():
-        read = read_corpora([path], text_key=text_key, sources=sources, limit=limit)
-        pages += (without_near_misses(page, known) for page in read)
-    every = [page for pages in files.values() for page in pages]
-    if not every:
+    files: dict[str, list[LabelledPage]] = {}
+    for name in (fspath(path) for path in data_paths):
+        read = read_corpora([name], text_key=text_key, sources=sources, limit=limit)
+        files[name] = [without_near_misses(page, known) for page in read]
+    pages = [page for read in files.values() for page in read]
+    if not pages:
         raise UsageError(f"{', '.join(files) or 'no file'}: no pages to evaluate on")
-    labels = all_labels(every, known)
-
-    def find(texts: Iterable[str]) -> Iterator[Sequence[Span]]:
-        for page in content_filter.pipe(texts, threshold=threshold):
-            yield page.removed
-
-    cut = list(find(page.text for page in every))
-    result = {
+    labels = all_labels(pages, known)
+    judged = judge(content_filter, pages, labels, threshold=threshold)
+    curve = threshold_curve(judged.labelled, judged.prose)
+    result: dict[str, Any] = {
         "format": FORMAT,
-        "model": {
-            "hash": content_filter.model_hash,
-            "engine": content_filter.engine,
-            "threshold": content_filter.threshold if threshold is None else threshold,
-        },
-        "files": {Path(path).name: len(pages) for path, pages in files.items()},
-        **report(every, cut, labels, draws=draws, seed=seed),
+        "model": judged.model,
+        "files": {Path(path).name: len(read) for path, read in files.items()},
+        **_report(pages, judged.counts, labels, draws=draws, seed=seed),
+        **({"curve": curve} if curve else {}),
     }
+    if "labelled" in result:
+        result["calibration"] = calibration(judged.labelled)
+    if other is not None:
+        rival = judge(other, pages, labels, threshold=compare_threshold)
+        result["compare"] = {
+            "model": rival.model,
+            **comparison(
+                pages, judged.counts, rival.counts, labels,
+                same_labels=content_filter.labels == other.labels, draws=draws or DRAWS, seed=seed,
+            ),
+            "curve": threshold_curve(rival.labelled, rival.prose),
+        }  # fmt: skip
     if output is not None:
         with atomic_write(output) as file:
             file.write((json.dumps(result, ensure_ascii=False, indent=2) + "\n").encode())
     if errors is not None:
         with atomic_write(errors) as file:
-            for found in errors_of(every, cut):
+            for found in errors_of(pages, judged.cut):
                 file.write((json.dumps(found, ensure_ascii=False) + "\n").encode())
+    if report is not None:
+        write_report(report, result, pages, judged.cut, judged.counts)
     return result
+
+
+def judge(
+    content_filter: ContentFilter,
+    pages: Sequence[LabelledPage],
+    labels: Sequence[str],
+    *,
+    threshold: float | None = None,
+) -> Judged:
+    """Run a filter over pages once, and count."""
+    threshold = content_filter.threshold if threshold is None else threshold
+    histograms = {labelled: ScoreHistogram([threshold]) for labelled in (True, False)}
+    cut, counts = [], []
+    scored = content_filter.pipe_with_probabilities(
+        (page.text for page in pages), threshold=threshold
+    )
+    for page, (filtered, probabilities) in zip(pages, scored, strict=True):
+        cut.append(filtered.removed)
+        counts.append(count_page(page, filtered.removed, labels))
+        counted = ~ignored_mask(page)
+        # Summed as the decoder sums it: 1 - p(prose) differs in the last digit.
+        p_spam = np.zeros(len(page.text), dtype=np.float32)
+        for column in probabilities[:, 1:].T:
+            p_spam += column
+        is_spam = covered(page.spans, len(page.text))
+        histograms[page.labelled].add(p_spam[counted], is_spam[counted])
+    model = {
+        "hash": content_filter.model_hash,
+        "engine": content_filter.engine,
+        "threshold": threshold,
+    }
+    return Judged(model, cut, counts, histograms[True], histograms[False])
 
 
 def all_labels(pages: Iterable[LabelledPage], known: Sequence[str]) -> tuple[str, ...]:
@@ -127,13 +201,11 @@ def count_page(page: LabelledPage, cut: Sequence[Span], labels: Sequence[str]) -
     """Count one page of which `cut` was cut."""
     number = {label: i for i, label in enumerate(labels, 1)}
     predicted = np.zeros(len(page.text), dtype=np.int16)
-    mask = np.zeros(len(page.text), dtype=bool)
     for span in cut:
-        mask[span.start : span.end] = True
         predicted[span.start : span.end] = number.get(span.label, 0)
     return page_counts(
         label_array(page, labels),
-        mask,
+        covered(cut, len(page.text)),
         ignored_mask(page),
         n_labels=len(labels),
         predicted=predicted,
@@ -152,186 +224,56 @@ def report(
 ) -> dict[str, Any]:
     """Figures of labelled pages and of plain prose, each over all and by group."""
     counts = [count_page(page, spans, labels) for page, spans in zip(pages, cut, strict=True)]
+    return _report(pages, counts, labels, draws=draws, seed=seed)
+
+
+def _report(
+    pages: Sequence[LabelledPage],
+    counts: Sequence[PageCounts],
+    labels: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+) -> dict[str, Figures]:
     result = {}
-    for name, labelled, fields in (
-        ("labelled", True, ("kind", "source")),
-        ("prose", False, ("source",)),
-    ):
+    for name, labelled, groupings in PARTS:
         part = [i for i, page in enumerate(pages) if page.labelled is labelled]
         if not part:
             continue
-
         result[name] = summarize(
             [counts[i] for i in part], labels=labels, bootstrap=draws, seed=seed
         )
-        for field in fields:
+        for grouping in groupings:
             groups: dict[str, list[int]] = {}
             for i in part:
-                groups.setdefault(getattr(pages[i], field) or "unnamed", []).append(i)
-            result[name][f"by_{field}"] = {
-                group: summarize([counts[i] for i in chosen], labels=labels)
+                groups.setdefault(getattr(pages[i], grouping) or "unnamed", []).append(i)
+            result[name][f"by_{grouping}"] = {
+                group: summarize(
+                    [counts[i] for i in chosen],
+                    labels=labels,
+                    bootstrap=draws,
+                    seed=seed,
+                    parts=False,
+                )
                 for group, chosen in sorted(groups.items())
             }
     return result
 
 
-def errors_of(
-    pages: Iterable[LabelledPage], cut: Iterable[Sequence[Span]]
-) -> Iterator[dict[str, Any]]:
-    """For each page with errors: spam that was missed and prose that was lost, with context."""
-    for page, spans in zip(pages, cut, strict=True):
-        counted = ~ignored_mask(page)
-        gold = label_array(page, sorted({span.label for span in page.spans})) > 0
-        mask = np.zeros(len(page.text), dtype=bool)
-        for span in spans:
-            mask[span.start : span.end] = True
-        missed = _pieces(page.text, gold & ~mask, counted, page.spans)
-        lost = _pieces(page.text, mask & ~gold, counted, spans)
-        if missed or lost:
-            yield {
-                "id": page.id,
-                "kind": page.kind,
-                "source": page.source,
-                "missed": missed,
-                "lost": lost,
-            }
+def save_metrics(model_dir: str | PathLike[str], result: dict[str, Any]) -> Path:
+    """Put a result into a model directory's metrics.json, under the names of its files.
 
-
-def _pieces(text: str, wrong: Any, counted: Any, spans: Sequence[Span]) -> list[dict[str, Any]]:
-    """Connected stretches of wrong characters, with the label and score of the span over them."""
-    edges = np.flatnonzero(np.diff(wrong.astype(np.int8), prepend=0, append=0))
-    pieces = []
-    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        if not counted[start:end].any():
-            continue
-        over = [span for span in spans if span.start < end and start < span.end]
-        pieces.append(
-            {
-                "start": start,
-                "text": text[start:end],
-                "label": "/".join(dict.fromkeys(span.label for span in over)),
-                "score": round(max(span.score for span in over), 4),
-                "before": text[max(0, start - CONTEXT) : start],
-                "after": text[end : end + CONTEXT],
-            }
-        )
-    return pieces
-
-
-HEADLINES = (
-    ("recall", "spam recall"),
-    ("macro_recall", "macro recall"),
-    ("in_sentence_recall", "in-sentence recall"),
-    ("in_sentence_span_recall", "in-sentence, whole spans"),
-    ("precision", "precision"),
-    ("f1", "F1"),
-    ("prose_loss", "prose loss"),
-    ("clean_prose_loss", "prose loss on clean pages"),
-    ("restored_pages", "restored pages"),
-)
-GROUP_HEADLINES = (
-    ("recall", "recall"),
-    ("macro_recall", "macro"),
-    ("in_sentence_recall", "in-sentence"),
-    ("precision", "precision"),
-    ("prose_loss", "prose loss"),
-    ("restored_pages", "restored"),
-)
-PROSE_HEADLINES = (
-    ("prose_loss", "prose loss"),
-    ("false_spans_per_100k", "false spans per 100,000"),
-)
-
-
-def print_tables(result: dict[str, Any], console: Console) -> None:
-    """Print a result of `evaluate` as tables."""
-    model = result["model"]
-    console.print(
-        f"model {model['hash']}, {model['engine']}, threshold {model['threshold']:g}", style="bold"
-    )
-    if "labelled" in result:
-        figures = result["labelled"]
-        title = (
-            f"labelled pages: {figures['pages']:,}, {figures['pages_with_spam']:,} with spam; "
-            f"characters of spam {figures['spam_characters']:,}, "
-            f"of prose {figures['prose_characters']:,}"
-        )
-        console.print(_headlines(title, figures, HEADLINES))
-        console.print(_label_table(figures))
-        for field in ("kind", "source"):
-            if len(figures[f"by_{field}"]) > 1:
-                console.print(_group_table(field, figures[f"by_{field}"], GROUP_HEADLINES))
-    if "prose" in result:
-        figures = result["prose"]
-        title = (
-            f"plain prose: {figures['pages']:,} pages, {figures['prose_characters']:,} characters"
-        )
-        console.print(_headlines(title, figures, PROSE_HEADLINES))
-        if len(figures["by_source"]) > 1:
-            console.print(_group_table("source", figures["by_source"], PROSE_HEADLINES))
-
-
-def _table(title: str, *columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left")
-    return table
-
-
-def shown(name: str, value: float | None) -> str:
-    """A figure as it is printed: losses are small and need their digits."""
-    if value is None:
-        return "-"
-    if name == "false_spans_per_100k":
-        return f"{value:.2f}"
-    return f"{value:.5f}" if name.endswith("loss") else f"{value:.3f}"
-
-
-def _headlines(title: str, figures: Figures, names: Sequence[tuple[str, str]]) -> Any:
-    intervals = figures.get("intervals", {})
-    table = _table(title, "figure", "value", *(["95% interval"] if intervals else []))
-    for name, words in names:
-        if figures[name] is None:
-            continue
-        row = [words, shown(name, figures[name])]
-        if name in intervals:
-            row.append(" to ".join(shown(name, value) for value in intervals[name]))
-        table.add_row(*row)
-    return table
-
-
-def _label_table(figures: Figures) -> Any:
-    confusion = figures["confusion"]
-    table = _table(
-        "by label", "label", "spans", "characters", "recall", "whole spans", "cut mostly as"
-    )
-    rows = dict(zip(confusion["gold"], confusion["characters"], strict=True))
-    for label, own in figures["by_label"].items():
-        if not own["spans"]:
-            continue
-        cut_as = sorted(
-            zip(rows[label][1:], confusion["cut_as"][1:], strict=True), key=lambda item: -item[0]
-        )
-        most = ", ".join(f"{name} {n:,}" for n, name in cut_as[:3] if n)
-        table.add_row(
-            label, f"{own['spans']:,}", f"{own['characters']:,}",
-            shown("recall", own["recall"]), shown("recall", own["span_recall"]), most,
-        )  # fmt: skip
-    lost = ", ".join(
-        f"{name} {n:,}"
-        for n, name in zip(rows[PROSE][1:], confusion["cut_as"][1:], strict=True)
-        if n
-    )
-    table.add_row(PROSE, "", f"{figures['prose_characters']:,}", "", "", lost)
-    return table
-
-
-def _group_table(field: str, groups: dict[str, Figures], names: Sequence[tuple[str, str]]) -> Any:
-    table = _table(f"by {field}", field, "pages", *(words for _, words in names))
-    for group, figures in groups.items():
-        table.add_row(
-            group, f"{figures['pages']:,}", *(shown(name, figures[name]) for name, _ in names)
-        )
-    return table
+    What stands there for other files stays, unless another state of the model was measured.
+    """
+    path = Path(model_dir) / "metrics.json"
+    entries = read_json(path) if path.is_file() else {}
+    kept = {
+        name: entry
+        for name, entry in entries.items()
+        if not isinstance(entry, dict)
+        or entry.get("model", result["model"])["hash"] == result["model"]["hash"]
+    }
+    kept[" + ".join(result["files"])] = result
+    with atomic_write(path) as file:
+        file.write((json.dumps(kept, ensure_ascii=False, indent=2) + "\n").encode())
+    return path

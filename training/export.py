@@ -1,8 +1,8 @@
 """A trained network to files that a filter opens: the model directory and its ONNX models.
 
-Weights are written as safetensors and never as a pickle. The ONNX graph is traced in float32 and
-held against torch; a network that does not come out right with fused operators is traced as it
-stands. What int8 costs is measured each time, in size, speed and error.
+Weights are written as safetensors and never as a pickle. What an ONNX file costs is measured each
+time, in size, speed, error and, on labelled pages, in what is found and lost; a file that costs too
+much is not written.
 """
 
 from __future__ import annotations
@@ -11,34 +11,29 @@ import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from filter.decoder_settings import FORMAT, read_decoder
-from filter.errors import UsageError, WinnowError, unknown
+from filter.errors import UsageError, unknown
 from filter.files import atomic_write
 from filter.model_directory import ONNX_FILES, SAFETENSORS
-from filter.tokenizer import PageTokenizer
-from filter.windows import plan_windows
-from training.quantization import quantized, smooth_gated_units
-from training.tracing import FUSED, onnx_graph, register_attention
+from training.corpus import LabelledPage
+from training.fidelity import Limits, Reference, generated_pages, require
+from training.graphs import faithful_graph, windows_of
+from training.quantization import quantized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 DTYPES = ("bfloat16", "float16", "float32")
-TOLERANCE = 1e-4
-"""Largest difference of a float32 logit between torch and ONNX, absolute and relative."""
+EXPORT_REPORT = "onnx/export.json"
+"""What the ONNX files cost, beside them."""
 
-
-class ExportError(WinnowError):
-    """A model cannot be written as asked."""
+OF_OTHER_WEIGHTS = ("metrics.json", "README.md", "training.json")
+"""Files of an earlier model that say nothing of a new one."""
 
 
 def save_model_directory(
@@ -81,7 +76,7 @@ def save_model_directory(
         read_decoder(staged / "decoder.json")
         target.mkdir(exist_ok=True)
         shutil.rmtree(target / "onnx", ignore_errors=True)
-        for name in ("metrics.json", "README.md"):
+        for name in OF_OTHER_WEIGHTS:
             (target / name).unlink(missing_ok=True)
         for path in sorted(staged.iterdir()):
             os.replace(path, target / path.name)
@@ -119,150 +114,60 @@ def export_onnx(
     *,
     int8: bool = True,
     float32: bool = False,
-    texts: Iterable[str] = (),
+    pages: Sequence[LabelledPage] = (),
     exclude: Sequence[str] = (),
+    limits: Limits | None = None,
 ) -> dict[str, Any]:
     """Write `onnx/model_int8.onnx` and, if asked for, `onnx/model.onnx` of a model directory.
+
+    What they cost is written beside them, in `onnx/export.json`. Either all is written or nothing.
 
     Args:
         model_dir: A model directory with `model.safetensors`.
         int8: Whether to write the int8 model.
         float32: Whether to write the float32 model.
-        texts: Pages like those to be filtered: channels are evened out for int8 on them, and the
-            files held against torch; random tokens if there are none.
+        pages: Pages like those to be filtered, labelled or not: channels are evened out for int8
+            on them, and the files held against float32 torch; generated text if there are none.
         exclude: Parts of names of weights (as in `model.safetensors`) that stay in float32.
+        limits: What the files may cost; None allows anything.
 
     Returns:
-        For each number format, the file's `bytes`, `milliseconds` a window on one thread, and the
-        `mean_error`, `p99_error` and `max_error` of the probability of spam against float32 torch.
+        `pages` (how many were given) and `torch` (what float32 torch finds and costs on them, where
+        they are labelled), and in `files` by number format: the file's `bytes`, `milliseconds` a
+        window on one thread, the `mean_error`, `p99_error` and `max_error` of the probability of
+        spam, and its own `accuracy`.
 
     Raises:
-        ExportError: The model cannot be loaded or traced, or its logits differ from torch's.
+        ExportError: The model cannot be loaded or traced, its logits differ from torch's, or a
+            file costs more than the limits allow.
     """
     import onnx
 
     directory = Path(model_dir)
-    windows = _probe(directory, texts)
-    reference = _load(directory, "eager")
-    expected = [_torch_logits(reference, window) for window in windows]
-    graph = _trace(directory, reference, windows)
-    (directory / "onnx").mkdir(exist_ok=True)
-    report = {}
-    for dtype, wanted in (("float32", float32), ("int8", int8)):
-        if not wanted:
-            continue
-        model = graph if dtype == "float32" else quantized(graph, exclude)
-        with atomic_write(directory / ONNX_FILES[dtype]) as file:
-            file.write(model.SerializeToString())
-        onnx.checker.check_model(str(directory / ONNX_FILES[dtype]))
-        report[dtype] = _compare(directory / ONNX_FILES[dtype], windows, expected)
+    held_against = list(pages) or generated_pages(directory)
+    windows = windows_of(directory, (page.text for page in held_against))
+    graph = faithful_graph(directory, windows)
+    reference = Reference(directory, held_against, windows)
+    files: dict[str, Any] = {}
+    faults = {}
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".onnx.") as name:
+        staged = Path(name)
+        for path in directory.resolve().iterdir():
+            if path.is_file():
+                (staged / path.name).symlink_to(path)
+        (staged / "onnx").mkdir()
+        for dtype, wanted in (("float32", float32), ("int8", int8)):
+            if not wanted:
+                continue
+            path = staged / ONNX_FILES[dtype]
+            onnx.save(graph if dtype == "float32" else quantized(graph, exclude), path)
+            onnx.checker.check_model(str(path))
+            files[dtype] = reference.compare(staged, dtype)
+            faults[dtype] = reference.faults(files[dtype], limits) if limits else []
+        require(faults, directory)
+        report = {"pages": len(pages), "torch": reference.accuracy, "files": files}
+        (directory / "onnx").mkdir(exist_ok=True)
+        for dtype in files:
+            os.replace(staged / ONNX_FILES[dtype], directory / ONNX_FILES[dtype])
+        write_json(directory / EXPORT_REPORT, report)
     return report
-
-
-def _load(directory: Path, attention: str) -> PreTrainedModel:
-    from transformers import AutoModelForTokenClassification
-
-    model: PreTrainedModel
-    try:
-        model = AutoModelForTokenClassification.from_pretrained(
-            directory, dtype="float32", attn_implementation=attention, use_safetensors=True
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ExportError(f"{directory}: cannot be loaded: {reason}") from error
-    model.eval()
-    return model
-
-
-def _probe(directory: Path, texts: Iterable[str]) -> list[NDArray[np.int64]]:
-    """Windows of token ids, each (n,) with [CLS] and [SEP], on which files are compared."""
-    tokenizer = PageTokenizer.from_directory(directory)
-    size = read_decoder(directory / "decoder.json").window - 2
-    encoded = [tokenizer.encode(text).ids.astype(np.int64) for text in texts]
-    bodies = [ids[a:b] for ids in encoded for a, b in plan_windows(len(ids), size + 2, 0)]
-    if not bodies:
-        rng = np.random.default_rng(0)
-        bodies = [rng.integers(0, tokenizer.vocab_size, size) for _ in range(8)]
-    return [np.array([tokenizer.cls_id, *body, tokenizer.sep_id], np.int64) for body in bodies]
-
-
-def _torch_logits(model: PreTrainedModel, window: NDArray[np.int64]) -> NDArray[np.float32]:
-    import torch
-
-    with torch.no_grad():
-        logits = model(input_ids=torch.from_numpy(window[None])).logits
-    return np.asarray(logits[0].float().numpy())
-
-
-def _trace(
-    directory: Path, reference: PreTrainedModel, windows: Sequence[NDArray[np.int64]]
-) -> Any:
-    """The network as an ONNX model in float32, held against torch with and without padding."""
-    import torch
-
-    window = windows[0]
-    half = len(window) // 2 + 1
-    ids = np.stack([window, np.where(np.arange(len(window)) < half, window, 0)])
-    mask = np.ones_like(ids)
-    mask[1, half:] = 0
-    with torch.no_grad():
-        expected = reference(
-            input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)
-        ).logits.numpy()
-    fault = ""
-    register_attention()
-    for attention in (FUSED, "eager"):
-        model = _load(directory, "eager")
-        smooth_gated_units(model, windows)
-        model.set_attn_implementation(attention)
-        try:
-            graph = onnx_graph(model)
-            (logits,) = session_of(graph.SerializeToString()).run(
-                None, {"input_ids": ids, "attention_mask": mask}
-            )
-        except Exception as error:  # the exporter and the runtime raise what they please
-            fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            continue
-        difference = np.abs(logits - expected)[mask > 0]
-        if (difference <= TOLERANCE * (1 + np.abs(expected)[mask > 0])).all():
-            return graph
-        fault = f"logits differ from torch by up to {difference.max():g}"
-    raise ExportError(f"{directory}: cannot be written as ONNX: {fault}")
-
-
-def session_of(model: bytes | str) -> Any:
-    """An ONNX Runtime session on one thread, of a file or of its bytes."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-def _compare(
-    path: Path, windows: Sequence[NDArray[np.int64]], expected: Sequence[NDArray[np.float32]]
-) -> dict[str, Any]:
-    """Size, speed and error of an ONNX file."""
-    session = session_of(str(path))
-    errors, seconds = [], []
-    for window, logits in zip(windows, expected, strict=True):
-        feed = {"input_ids": window[None], "attention_mask": np.ones_like(window[None])}
-        # Processor time, which on one thread is what it costs, whatever else the machine does.
-        started = time.process_time()
-        (output,) = session.run(None, feed)
-        seconds.append(time.process_time() - started)
-        errors.append(np.abs(_p_spam(output[0]) - _p_spam(logits)))
-    error = np.concatenate(errors)
-    return {
-        "bytes": path.stat().st_size,
-        "milliseconds": 1e3 * float(np.median(seconds)),
-        "mean_error": float(error.mean()),
-        "p99_error": float(np.quantile(error, 0.99)),
-        "max_error": float(error.max()),
-    }
-
-
-def _p_spam(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(1 - powers[:, 0] / powers.sum(axis=-1))

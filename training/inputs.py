@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from filter.errors import UsageError
 from filter.files import atomic_write
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig, data_paths
@@ -16,8 +19,12 @@ from training.corpus import LabelledPage, read_labelled
 from training.data import Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_paragraphs, read_prose
-from training.injection.material import read_material
+from training.injection.material import Material, read_material
+from training.injection.page import label_ids
+from training.label_set import injected_labels
 from training.pages import load_pages
+
+logger = logging.getLogger(__name__)
 
 Row = tuple[str, str, str]
 
@@ -32,7 +39,7 @@ class Inputs:
         streams: labelled pages to train on, with their rates.
         held_out_pages: labelled pages of held-out sources.
         tune: labelled pages on which checkpoints are compared.
-        injector: makes training pages.
+        injector: makes training pages; none if all pages are labelled ones.
     """
 
     config: TrainConfig
@@ -41,11 +48,13 @@ class Inputs:
     streams: list[Stream]
     held_out_pages: list[LabelledPage]
     tune: list[LabelledPage]
-    injector: Injector
+    injector: Injector | None
 
     @cached_property
-    def held_out_injector(self) -> Injector:
+    def held_out_injector(self) -> Injector | None:
         """Makes pages from prose and strings that training never sees."""
+        if self.injector is None:
+            return None
         rows = self.held_out_prose or self.prose
         return Injector(
             ProseStore(rows, {}),
@@ -53,6 +62,7 @@ class Inputs:
             self.injector.recipe,
             seed=self.config.seed + 1_000_003,
             held_out=True,
+            label_ids=self.injector.label_ids,
         )
 
     def texts(self) -> Iterable[str]:
@@ -61,8 +71,8 @@ class Inputs:
         for stream in self.streams:
             yield from (page.text for page in stream.pages)
 
-    def dataset(self, tokenizer: PageTokenizer) -> WindowDataset:
-        """The training mixture."""
+    def dataset(self, tokenizer: PageTokenizer, *, processes: int = 1) -> WindowDataset:
+        """The training mixture: as many windows as all processes together take in all steps."""
         config = self.config
         return WindowDataset(
             tokenizer,
@@ -70,7 +80,7 @@ class Inputs:
             injector=self.injector,
             streams=self.streams,
             seed=config.seed,
-            length=config.steps * config.batch_size,
+            length=config.steps * config.accumulation * config.batch_size * processes,
             window=config.window,
             windows_per_page=config.windows_per_page,
         )
@@ -81,8 +91,11 @@ class Inputs:
         pages = list(self.tune)
         rows = [row for row in self.held_out_prose if is_tuning_row(row)]
         pages += prose_pages(rows, settings.prose_characters)
-        pages += self.held_out_injector.pages(0, settings.injected_pages)
-        return pages
+        return [*pages, *self._injected(0, settings.injected_pages)]
+
+    def _injected(self, start: int, stop: int) -> Iterable[LabelledPage]:
+        injector = self.held_out_injector
+        return () if injector is None else injector.pages(start, stop)
 
 
 def is_tuning_row(row: Row) -> bool:
@@ -109,17 +122,19 @@ def write_held_out(inputs: Inputs, directory: Path) -> None:
 
     ``prose-tune.jsonl.zst`` and ``prose-test.jsonl.zst`` hold documents of held-out sources, for
     thresholds and for figures; ``injected.jsonl.zst`` holds pages injected into both with held-out
-    strings (whole heads, tails and adverts are lent by training pages), ``pages.jsonl.zst`` the
-    labelled pages of held-out sources.
+    strings, heads, tails and adverts, ``pages.jsonl.zst`` the labelled pages of held-out sources.
+    The directory appears when all of it is there.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    staged = directory.with_name(f".{directory.name}.tmp")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
     size = inputs.config.evaluation.held_out_characters
     for name, tuning in (("prose-tune", True), ("prose-test", False)):
         rows = [row for row in inputs.held_out_prose if is_tuning_row(row) is tuning]
-        _write(directory / f"{name}.jsonl.zst", prose_pages(rows, size))
-    injected = inputs.held_out_injector.pages(1_000_000, 1_000_000 + size // 2000)
-    _write(directory / "injected.jsonl.zst", injected)
-    _write(directory / "pages.jsonl.zst", inputs.held_out_pages)
+        _write(staged / f"{name}.jsonl.zst", prose_pages(rows, size))
+    _write(staged / "injected.jsonl.zst", inputs._injected(1_000_000, 1_000_000 + size // 2000))
+    _write(staged / "pages.jsonl.zst", inputs.held_out_pages)
+    staged.rename(directory)
 
 
 def _write(path: Path, pages: Iterable[LabelledPage]) -> None:
@@ -135,7 +150,7 @@ def _write(path: Path, pages: Iterable[LabelledPage]) -> None:
 
 
 def read_inputs(config: TrainConfig) -> Inputs:
-    """Reads and splits the data of a run.
+    """Reads and splits the data of a run, whose labels are named.
 
     Raises:
         WinnowError: a path matches nothing or a record is broken.
@@ -152,15 +167,42 @@ def read_inputs(config: TrainConfig) -> Inputs:
         data_paths(data, data.material), held_out_share=held_out.material_share
     )
     streams, held_out_pages = [], []
-    for corpus in data.labelled:
-        pages = load_pages(data_paths(data, [corpus.path]), config.labels)
+    for corpus, rate in zip(data.labelled, data.shares(), strict=True):
+        pages = load_pages(data_paths(data, [corpus.path]), config.labels, clean=corpus.clean)
         kept = pages.part(held_out.labelled_sources, inside=False)
+        if not len(kept):
+            raise UsageError(
+                f"data.labelled '{corpus.path}': no pages to train on"
+                + (" (all sources are held out)" if len(pages) else "")
+            )
         held_out_pages += pages.part(held_out.labelled_sources, inside=True)
-        streams.append(Stream(kept, kept.sources, rate=corpus.rate, injected=corpus.injected))
-        material.add_pages(kept)
-    injector = Injector(
-        ProseStore(prose, data.source_weights), material, load_recipe(data.recipe), seed=config.seed
-    )
+        streams.append(Stream(kept, kept.sources, rate=rate, injected=corpus.injected))
+        if data.injects and not corpus.clean:
+            material.add_pages(kept)
+            material.add_pages(pages.part(held_out.labelled_sources, inside=True), held_out=True)
+    _say_shares(config)
     tuning_files = data_paths(data, config.evaluation.labelled)
     tune = [page for file in tuning_files for page in read_labelled(file, labels=config.labels)]
+    injector = _injector(config, prose, material) if data.injects else None
     return Inputs(config, prose, held_out_prose, streams, held_out_pages, tune, injector)
+
+
+def _injector(config: TrainConfig, prose: list[Row], material: Material) -> Injector:
+    data = config.data
+    return Injector(
+        ProseStore(prose, data.source_weights),
+        material,
+        load_recipe(data.recipe),
+        seed=config.seed,
+        label_ids=label_ids(config.labels, injected_labels(config.labels, data.injected_labels)),
+    )
+
+
+def _say_shares(config: TrainConfig) -> None:
+    shares = {
+        corpus.path: share
+        for corpus, share in zip(config.data.labelled, config.data.shares(), strict=True)
+    }
+    if config.data.injects:
+        shares["injected"] = max(0.0, 1.0 - sum(shares.values()))
+    logger.info("mixture: %s", ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))

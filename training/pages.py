@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from filter.spans import Span
-from training.corpus import LabelledPage, read_labelled
+from training.corpus import CorpusError, LabelledPage, read_labelled
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,10 +48,15 @@ class PageTable(Sequence[LabelledPage]):
         return PageTable(self.dataset.select(kept))
 
 
-def load_pages(paths: Sequence[Path], labels: Sequence[str]) -> PageTable:
+def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = False) -> PageTable:
     """Reads labelled JSONL, plain or compressed, into a table.
 
     The table is kept in the cache of `datasets` and made anew when a file changes.
+
+    Args:
+        paths: the files.
+        labels: the labels that may occur.
+        clean: whether the pages are clean, so that records need no spans and may have none.
 
     Raises:
         CorpusError: a record is broken; the message names file, line and value.
@@ -82,6 +87,7 @@ def load_pages(paths: Sequence[Path], labels: Sequence[str]) -> PageTable:
             gen_kwargs={
                 "paths": tuple(map(str, paths)),
                 "labels": tuple(labels),
+                "clean": clean,
                 "versions": tuple(versions),
             },
         )
@@ -91,10 +97,16 @@ def load_pages(paths: Sequence[Path], labels: Sequence[str]) -> PageTable:
 
 
 def _rows(
-    paths: Sequence[str], labels: Sequence[str], versions: Sequence[tuple[int, int]]
+    paths: Sequence[str], labels: Sequence[str], clean: bool, versions: Sequence[tuple[int, int]]
 ) -> Iterator[dict[str, Any]]:
     for path in paths:
-        for page in read_labelled(path, labels=labels):
+        for page in read_labelled(path, labels=labels, require_spans=not clean):
+            if clean and page.spans:
+                raise CorpusError(
+                    f"{path}: page {page.id!r}: has spans ({page.spans[0].label!r} at"
+                    f" {page.spans[0].start}), but the pages of this corpus are said to be clean;"
+                    " leave out clean: true"
+                )
             yield {
                 "id": page.id,
                 "text": page.text,

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from filter.cli import models, training
+from filter.cli import corpus, evaluation, models, training
 from filter.cli.clean import clean
 from filter.cli.parsing import Command, Group
 from filter.cli.spans import spans
@@ -31,8 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (clean, spans, *training.VERBS, *models.VERBS):
+for verb in (clean, spans, *corpus.VERBS, *training.VERBS, *evaluation.VERBS, *models.VERBS):
     app.command(cls=Command)(verb)
+app.add_typer(corpus.corpus)
 
 ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 """What the parser raises on a usage error; typer has no public name for it in all its versions."""

@@ -1,24 +1,24 @@
-"""Verbs that judge, tune and convert a model that is there, by way of ``training``."""
+"""Verbs that tune, convert and better a model that is there, by way of ``training``."""
 
 from __future__ import annotations
 
-import itertools
 import json
+import os
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from filter.cli import options
 from filter.cli.pages import FilterOptions, check_output
+from filter.cli.sources import Reading, open_sources, reporter
 from filter.cli.training import training_extra
+from filter.documents import json_line
+from filter.errors import UsageError, unknown
+from filter.files import atomic_write, base_name
 
-Corpora = Annotated[
-    list[str], typer.Argument(metavar="FILE", help="Labelled jsonl; evaluate takes prose, too.")
-]
-ModelDirectory = Annotated[
-    str, typer.Option("--model", "-m", metavar="DIR", help="Model directory.")
-]
 Sources = Annotated[
     list[str] | None,
     typer.Option("--source", metavar="NAME", help="Only pages of this source; repeat it for more."),
@@ -33,151 +33,279 @@ ResultFile = Annotated[
 ]
 
 
-def evaluate(
-    files: Corpora,
+def model_and_files(arguments: Sequence[str], model: str | None) -> tuple[str | None, list[str]]:
+    """What a command's arguments name: `[MODEL] FILE...`.
+
+    The first argument is the model if it is a directory, or if it is no file and others follow.
+
+    Args:
+        arguments: As given.
+        model: The value of ``--model``.
+
+    Returns:
+        The model, None where none is named, and the files.
+
+    Raises:
+        UsageError: Two models are named, or no file.
+    """
+    files = list(arguments)
+    first = files[0]
+    if os.path.isdir(first) or (len(files) > 1 and first != "-" and not os.path.exists(first)):
+        if model is not None:
+            raise UsageError(f"two models are named: {first} and --model {model}; name one")
+        model = files.pop(0)
+    if not files:
+        raise UsageError(f"{model}: is a model directory; name the files to read after it")
+    return model, files
+
+
+def calibrate(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] FILE",
+            help="Model directory, and labelled pages and plain prose, jsonl.",
+        ),
+    ],
     model: options.Model = None,
-    output: ResultFile = None,
-    errors: Annotated[
-        str | None,
-        typer.Option("--errors", metavar="FILE", help="Write what was missed and lost, as jsonl."),
+    max_prose_loss: Annotated[
+        float,
+        typer.Option(
+            "--max-prose-loss",
+            metavar="SHARE",
+            help="What is promised: bound on the expected share of a page's prose that is lost.",
+        ),
+    ] = 0.005,
+    max_labelled_prose_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-labelled-prose-loss",
+            metavar="SHARE",
+            help="Bound on labelled pages, pooled; it can only raise the threshold.",
+        ),
     ] = None,
-    threshold: options.Threshold = None,
-    max_prose_loss: options.MaxProseLoss = None,
-    keep: options.Keep = None,
+    max_plain_prose_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-plain-prose-loss",
+            metavar="SHARE",
+            help="Bound on plain prose, pooled; it can only raise the threshold.",
+        ),
+    ] = None,
+    calibration_share: Annotated[
+        float,
+        typer.Option(
+            "--calibration-share",
+            metavar="SHARE",
+            help="Share of the pages that the threshold is chosen on, the rest is for the others.",
+        ),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draw of these.")] = 0,
+    temperature: Annotated[
+        bool, typer.Option("--temperature/--no-temperature", help="Fit a temperature first.")
+    ] = True,
+    bias: Annotated[bool, typer.Option("--bias", help="Choose a bias a label, too.")] = False,
     source: Sources = None,
     text_key: options.TextKey = None,
     limit: PageLimit = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the intervals.")] = 0,
+    output: ResultFile = None,
+    engine: options.Engine = None,
+    dtype: options.Dtype = None,
+    force: options.Force = False,
+) -> int:
+    """Choose a model's thresholds on data, with a promise of how much prose is lost.
+
+    On one part of the pages temperature and decoder are chosen, on the other the threshold, by
+    conformal risk control. Records without spans are clean pages. Written into decoder.json.
+    """
+    model, files = model_and_files(arguments, model)
+    if model is None:
+        raise UsageError("calibrate writes into a model directory: name one before the files")
+    check_output(output, [], beside=(), force=force)
+    with training_extra():
+        from training.calibrate import calibrate as tune
+        from training.card import refresh_card
+        from training.export import write_json
+
+        result = tune(
+            model,
+            files,
+            max_prose_loss=max_prose_loss,
+            max_labelled_prose_loss=max_labelled_prose_loss,
+            max_plain_prose_loss=max_plain_prose_loss,
+            calibration_share=calibration_share,
+            seed=seed,
+            temperature=temperature,
+            bias=bias,
+            sources=source or None,
+            limit=limit,
+            text_key=text_key or "text",
+            engine=engine or "auto",
+            dtype=dtype,
+        )
+        refresh_card(model)
+        if output is not None:
+            write_json(output, result)
+    if output != "-":
+        print(json.dumps({key: value for key, value in result.items() if key != "sweep"}, indent=2))
+    pages = result["promise"]["pages"]
+    print(
+        f"winnow: at threshold {result['threshold']:g} a page like the {pages:,} calibrated on"
+        f" loses {max_prose_loss:g} of its prose at most, in expectation",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Model directory with model.safetensors.")
+    ],
+    int8: Annotated[
+        bool, typer.Option("--int8/--no-int8", help="Write onnx/model_int8.onnx.")
+    ] = True,
+    float32: Annotated[
+        bool, typer.Option("--float32/--no-float32", help="Write onnx/model.onnx.")
+    ] = True,
+    pages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pages",
+            metavar="FILE",
+            help="Pages, labelled or not, to hold the files against; repeat it for more.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, help="At most N pages of each file.")
+    ] = 200,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="NAME", help="Leave matrices of this name in float32."),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            "--tolerance",
+            metavar="P",
+            help="Difference from float32 torch that 99% of the probabilities must keep within.",
+        ),
+    ] = 0.05,
+    max_drop: Annotated[
+        float,
+        typer.Option("--max-drop", metavar="SHARE", help="How far macro recall may fall."),
+    ] = 0.01,
+    max_prose_loss_rise: Annotated[
+        float,
+        typer.Option("--max-prose-loss-rise", metavar="SHARE", help="How far prose loss may rise."),
+    ] = 0.0005,
+) -> int:
+    """Write a model's ONNX files, if they cost no more than is allowed against float32 torch.
+
+    They are held against it in their probabilities and, on labelled pages, in what they find and
+    lose; without pages, on generated text. A file that costs more is refused: nothing is written.
+    """
+    if not (int8 or float32):
+        raise UsageError("--no-int8 and --no-float32 leave nothing to write")
+    with training_extra():
+        from training.card import refresh_card
+        from training.corpus import read_corpora
+        from training.export import export_onnx
+        from training.fidelity import Limits
+
+        figures = export_onnx(
+            model,
+            int8=int8,
+            float32=float32,
+            pages=list(read_corpora(pages or (), limit=limit)),
+            exclude=exclude or (),
+            limits=Limits(
+                tolerance=tolerance, max_drop=max_drop, max_prose_loss_rise=max_prose_loss_rise
+            ),
+        )
+        refresh_card(model)
+    print(json.dumps(figures, indent=2))
+    return 0
+
+
+def select(
+    paths: options.Paths = None,
+    count: Annotated[
+        int, typer.Option("--count", "-n", metavar="N", min=1, help="How many pages to choose.")
+    ] = 200,
+    model: options.Model = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The tasks. [default: stdout]"),
+    ] = None,
+    shown_as: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="label-studio or jsonl. [default: label-studio]"
+        ),
+    ] = None,
+    label_config: Annotated[
+        str | None,
+        typer.Option(
+            "--label-config", metavar="FILE", help="Write Label Studio's labelling configuration."
+        ),
+    ] = None,
+    max_characters: Annotated[
+        int | None,
+        typer.Option(
+            "--max-characters",
+            metavar="N",
+            min=1,
+            help="Cut longer pages to N characters around what is uncertain.",
+        ),
+    ] = None,
+    input_format: options.InputFormat = None,
+    text_key: options.TextKey = None,
+    id_key: options.IdKey = None,
+    rejects: options.Rejects = None,
+    limit: options.Limit = None,
     device: options.Device = None,
     engine: options.Engine = None,
     dtype: options.Dtype = None,
     batch_tokens: options.BatchTokens = None,
     force: options.Force = False,
 ) -> int:
-    """Measure recall and prose loss by character on labelled pages and on plain prose.
+    """Choose the pages that are most worth labelling next, with the model's spans to correct.
 
-    Records without spans are plain prose, and are reported apart. Figures go to stdout as tables;
-    with -o - they go there as JSON instead.
+    Pages are ranked by what the model is least sure of and dealt out to their sources; they come
+    out as Label Studio tasks, which `winnow convert` reads back when they are corrected.
     """
-    check_output(output, [], beside=(errors,), force=force)
-    chosen = FilterOptions(
-        model=model,
-        device=device,
-        engine=engine,
-        dtype=dtype,
-        threshold=threshold,
-        max_prose_loss=max_prose_loss,
-        keep=keep,
-        batch_tokens=batch_tokens,
-    )
-    with training_extra():
-        from training.evaluate import evaluate as measure
-        from training.evaluate import print_tables
+    shown_as = shown_as or "label-studio"
+    if shown_as not in ("label-studio", "jsonl"):
+        raise UsageError(unknown("format", shown_as, ("label-studio", "jsonl")))
+    sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
+    check_output(output, [], beside=(rejects, label_config), force=force)
+    content_filter, _ = FilterOptions(
+        model=model, device=device, engine=engine, dtype=dtype, batch_tokens=batch_tokens
+    ).open()
+    with training_extra(), ExitStack() as stack:
+        from training.formats import label_studio
+        from training.selection import as_record, as_task, unlabelled
+        from training.selection import select as choose
 
-        content_filter, own_threshold = chosen.open()
-        result = measure(
-            content_filter,
-            files,
-            threshold=own_threshold,
-            sources=source or None,
-            limit=limit,
-            text_key=text_key or "text",
-            seed=seed,
-            output=output,
-            errors=errors,
+        reading = Reading(reporter(stack, rejects), limit)
+        pages = (
+            unlabelled(document, text_key or "text", base_name(source.path))
+            for source, document in reading.documents(sources)
         )
-    if output != "-":
-        from rich.console import Console
-
-        # A pipe has no width: tables are as wide there as they need to be.
-        print_tables(result, Console(width=None if sys.stdout.isatty() else 120))
-    return 0
-
-
-def calibrate(
-    files: Corpora,
-    model: ModelDirectory,
-    prose: Annotated[
-        list[str] | None,
-        typer.Option("--prose", metavar="FILE", help="Clean prose, jsonl; repeat it for more."),
-    ] = None,
-    max_prose_loss: Annotated[
-        float, typer.Option("--max-prose-loss", metavar="SHARE", help="Bound on clean prose.")
-    ] = 0.0005,
-    max_labelled_prose_loss: Annotated[
-        float,
-        typer.Option("--max-labelled-prose-loss", metavar="SHARE", help="Bound on labelled pages."),
-    ] = 0.003,
-    temperature: Annotated[
-        bool, typer.Option("--temperature", help="Fit a temperature to the labelled pages first.")
-    ] = False,
-    bias: Annotated[bool, typer.Option("--bias", help="Choose a bias a label first.")] = False,
-    source: Sources = None,
-    limit: PageLimit = None,
-    output: ResultFile = None,
-    engine: options.Engine = None,
-    dtype: options.Dtype = None,
-    force: options.Force = False,
-) -> int:
-    """Choose a model's thresholds on data, and write them into its decoder.json.
-
-    Of all settings that keep the prose loss within its bounds, the one that finds most is taken.
-    """
-    check_output(output, [], beside=(), force=force)
-    with training_extra():
-        from training.calibrate import calibrate as tune
-        from training.export import write_json
-
-        result = tune(
-            model,
-            files,
-            prose or (),
-            max_prose_loss=max_prose_loss,
-            max_labelled_prose_loss=max_labelled_prose_loss,
-            temperature=temperature,
-            bias=bias,
-            sources=source or None,
-            limit=limit,
-            engine=engine or "auto",
-            dtype=dtype,
-        )
-        if output is not None:
-            write_json(output, result)
-    if output != "-":
-        print(json.dumps({key: value for key, value in result.items() if key != "sweep"}, indent=2))
-    return 0
+        chosen = choose(pages, content_filter, count, max_characters=max_characters)
+        with atomic_write(output or "-") as stream:
+            if shown_as == "jsonl":
+                for candidate in chosen:
+                    stream.write(json_line(as_record(candidate, content_filter)))
+            else:
+                tasks = [as_task(candidate, content_filter) for candidate in chosen]
+                label_studio.write_tasks(tasks, stream)
+        if label_config is not None:
+            with atomic_write(label_config) as stream:
+                labels = content_filter.labels[1:]
+                stream.write(label_studio.label_config(labels).encode("utf-8"))
+    return reading.exit_code
 
 
-def export(
-    model: Annotated[
-        str, typer.Argument(metavar="DIR", help="Model directory with model.safetensors.")
-    ],
-    float32: Annotated[
-        bool, typer.Option("--float32", help="Write onnx/model.onnx as well.")
-    ] = False,
-    pages: Annotated[
-        str | None,
-        typer.Option("--pages", metavar="FILE", help="Labelled jsonl to hold the files against."),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Hold against N pages at most.")
-    ] = 200,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="NAME", help="Leave matrices of this name in float32."),
-    ] = None,
-) -> int:
-    """Write a model's ONNX files, and say what they cost against float32 torch."""
-    with training_extra():
-        from training.corpus import read_labelled
-        from training.export import export_onnx
-
-        read = read_labelled(pages, labels=None, require_spans=False) if pages else iter(())
-        texts = [page.text for page in itertools.islice(read, limit)]
-        figures = export_onnx(model, float32=float32, texts=texts, exclude=exclude or ())
-    print(json.dumps(figures, indent=2))
-    return 0
-
-
-VERBS = (evaluate, calibrate, export)
+VERBS = (calibrate, export, select)
 """The verbs of this module, in the order of their help."""

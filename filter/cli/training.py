@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -134,9 +134,7 @@ def tokenizer(
         from training import vocabulary
 
         if base is not None:
-            bert = _load_tokenizer(base)
-            added = vocabulary.add_layout_tokens(bert)
-            vocabulary.save_tokenizer(bert, output)
+            added = vocabulary.extend_tokenizer(base, output)
             print(f"winnow: {added} layout tokens are new to {base}", file=sys.stderr)
             return 0
         from training.injection.corpus import read_prose
@@ -146,6 +144,40 @@ def tokenizer(
         characters = vocabulary.select_characters(counts, size=size, min_count=min_count)
         vocabulary.build_tokenizer(characters, output)
     print(f"winnow: {len(characters):,} tokens from {counts.sum():,} characters", file=sys.stderr)
+    return 0
+
+
+def pretrain(
+    config: Config,
+    overrides: Overrides = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Instead of the configuration's own."),
+    ] = None,
+    seed: Seed = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", help="Read at most N documents of each jsonl file."),
+    ] = None,
+) -> int:
+    """Pretrain a small encoder on raw prose; a run that was stopped goes on.
+
+    The directory that it prints is one to fine-tune: winnow train -c NAME base=DIRECTORY.
+    """
+    options = {"output": output, "seed": seed, "data.limit": limit}
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    given += overrides or ()
+    first = int(os.environ.get("RANK", "0")) == 0
+    with training_extra():
+        from training.pretrain_config import load_pretrain_config
+
+        chosen = load_pretrain_config(config, given)
+        from training.pretrain import pretrain as run
+
+        with _log_to_stderr(logging.INFO if first else logging.ERROR):
+            directory = run(chosen)
+        if first:
+            print(directory)
     return 0
 
 
@@ -161,40 +193,57 @@ def train(
         int | None,
         typer.Option("--limit", metavar="N", help="Read at most N prose documents of each file."),
     ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search", metavar="NAME", help="Try values of some keys, as this YAML file says."
+        ),
+    ] = None,
 ) -> int:
-    """Train a model as a configuration says; a run that was stopped goes on."""
+    """Train a model as a configuration says; a run that was stopped goes on.
+
+    RUN/resolved.yaml as the configuration, with another --output, repeats a run. For several GPUs
+    or machines: torchrun --nproc-per-node N -m training -c NAME, or accelerate launch -m training.
+    """
     options = {"output": output, "seed": seed, "data.limit": limit}
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    given += overrides or ()
+    first = int(os.environ.get("RANK", "0")) == 0
     with training_extra():
-        from training.config import load_config
+        from training.config import config_path, load_config
 
-        chosen = load_config(config, [*given, *(overrides or ())])
-        from training.trainer import train as run
+        chosen = load_config(config, given)
+        if search is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError("--search runs in one process; start it without a launcher")
+        with _log_to_stderr(logging.INFO if first else logging.ERROR):
+            if search is not None:
+                from training.search import search as run_search
 
-        _log_to_stderr()
-        print(run(chosen))
+                result = run_search(config, search, given)
+            else:
+                from training.trainer import train as run
+
+                path = config_path(config)
+                repeats = path.parent if path.name == "resolved.yaml" else None
+                result = run(chosen, repeats=repeats)
+        if first:
+            print(result)
     return 0
 
 
-def _load_tokenizer(base: str) -> Any:
-    """A tokenizer from a directory, or from the hub."""
-    from tokenizers import Tokenizer
-
-    file = os.path.join(base, "tokenizer.json")
-    try:
-        return Tokenizer.from_file(file) if os.path.isdir(base) else Tokenizer.from_pretrained(base)
-    except Exception as error:  # of the library's own making, without a class
-        raise WinnowError(f"{base}: no tokenizer.json that can be read ({error})") from error
-
-
-def _log_to_stderr() -> None:
+@contextmanager
+def _log_to_stderr(level: int = logging.INFO) -> Iterator[None]:
     """Shows what training says of itself, a line at a time."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("training")
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
-VERBS = (inject, tokenizer, train)
+VERBS = (inject, tokenizer, pretrain, train)
 """The verbs of this module, in the order of their help."""

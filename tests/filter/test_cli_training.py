@@ -110,24 +110,38 @@ def test_a_model_is_measured_tuned_and_converted(
     pages = tmp_path / "pages.jsonl"
     start = sample.index("塑料混合机")
     span = {"start": start, "end": start + 5, "label": "keyword"}
-    pages.write_text(json.dumps({"id": "1", "text": sample, "spans": [span]}) + "\n")
-    common = [str(pages), "--model", str(model)]
+    records = [{"id": str(i), "text": f"{sample}{i}", "spans": [span]} for i in range(8)]
+    pages.write_text("".join(json.dumps(record) + "\n" for record in records))
+    common = [str(model), str(pages)]
 
     assert run(["evaluate", *common, "--threshold", "0.3", "-o", "-"]) == 0
     measured = json.loads(capsys.readouterr().out)
     assert measured["model"]["threshold"] == 0.3
-    assert measured["labelled"]["by_label"]["keyword"]["characters"] == 5
+    assert measured["labelled"]["by_label"]["keyword"]["characters"] == 5 * 8
 
-    bounds = ["--max-prose-loss", "1", "--max-labelled-prose-loss", "1"]
-    assert run(["calibrate", *common, *bounds]) == 0
-    chosen = json.loads(capsys.readouterr().out)
+    assert run(["calibrate", *common, "--max-prose-loss", "0.01"]) == 2
+    assert (
+        "a prose loss of 0.01 needs 99 calibration pages or more; there are 4 (of 8 pages), and the"
+        " smallest bound that these can promise is 0.2" in capsys.readouterr().err
+    )
+    assert run(["calibrate", str(pages)]) == 2
+    assert "name one before the files" in capsys.readouterr().err
+    assert run(["calibrate", *common, "--max-prose-loss", "0.9"]) == 0
+    captured = capsys.readouterr()
+    chosen = json.loads(captured.out)
+    assert "like the 4 calibrated on loses 0.9 of its prose at most" in captured.err
     decoder = json.loads((model / "decoder.json").read_bytes())
     assert decoder["threshold"] == chosen["threshold"]
+    assert decoder["promise"]["pages"] == 4
+    assert "at most **0.9** at the threshold" in (model / "README.md").read_text()
     assert run(["evaluate", *common, "--max-prose-loss", "1", "-o", "-"]) == 0
     lowest = min(point["threshold"] for point in decoder["curve"])
     assert json.loads(capsys.readouterr().out)["model"]["threshold"] == lowest
 
     (model / "onnx" / "model_int8.onnx").unlink()
-    assert run(["export", str(model), "--pages", str(pages)]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"int8"}
+    allowed = ["--tolerance", "1", "--max-drop", "1", "--max-prose-loss-rise", "1"]
+    assert run(["export", str(model), "--pages", str(pages), "--no-float32", *allowed]) == 0
+    assert set(json.loads(capsys.readouterr().out)["files"]) == {"int8"}
     assert (model / "onnx" / "model_int8.onnx").is_file()
+    assert "on 8 pages" in (model / "README.md").read_text()
+    assert run(["export", str(model), "--no-int8", "--no-float32"]) == 2

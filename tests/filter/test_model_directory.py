@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
-from filter.decoder_settings import CurvePoint, DecoderSettings, read_decoder
+from filter.decoder_settings import CurvePoint, DecoderSettings, Promise, read_decoder
 from filter.errors import WinnowError
 from filter.model_directory import check_safetensors, locate, read_model_directory
 
 DECODER = {"format": 1, "window": 64, "overlap": 16}
+PROMISE = {
+    "method": "conformal risk control", "max_prose_loss": 0.01, "pages": 500, "pages_with_spam": 9,
+    "share": 0.5, "seed": 0, "data": "0123456789ab", "engine": "onnx/int8/cpu", "model": "ab",
+}  # fmt: skip
 
 
 def safetensors(tensors: dict[str, int]) -> bytes:
@@ -189,6 +193,11 @@ def test_an_unknown_key_gets_the_nearest_name(directory: Path) -> None:
         ("curve", {}, "curve must be a list"),
         ("curve", [{"threshold": 0.5}], "point 0 of curve must have the keys"),
         ("curve", [{"threshold": 2, "prose_loss": 0, "recall": 1}], "threshold must be"),
+        ("curve", [{"threshold": 0.5, "prose_loss": None, "recall": 1}], "prose_loss must be"),
+        ("curve", [{"threshold": 0.5, "prose_loss": 0, "recall": 1, "x": 0}], "may have page_loss"),
+        ("promise", {"method": "hope"}, "promise must be an object with the keys method, max"),
+        ("promise", {**PROMISE, "pages": -1}, "pages must be a whole number"),
+        ("promise", {**PROMISE, "data": 7}, "promise: data must be a string"),
     ],
 )
 def test_settings_out_of_range_are_told(
@@ -213,6 +222,24 @@ def test_the_curve_gives_the_lowest_threshold_within_a_prose_loss(directory: Pat
         settings.threshold_at(0.00001)
     with pytest.raises(WinnowError, match="winnow calibrate"):
         DecoderSettings().threshold_at(0.001)
+
+
+def test_with_a_promise_the_curve_gives_the_lowest_threshold_that_promises_as_much(
+    directory: Path,
+) -> None:
+    point = {"prose_loss": 0.0, "recall": None, "page_loss": 0.0}
+    curve = [
+        {"threshold": t, **point, "bound": b} for t, b in ((0.5, 0.03), (0.7, 0.01), (0.9, 0.002))
+    ]
+    write(directory / "decoder.json", {**DECODER, "promise": PROMISE, "curve": curve})
+    settings = read_decoder(directory / "decoder.json")
+    assert settings.promise == Promise(**PROMISE)  # type: ignore[arg-type]
+    assert settings.threshold_at(0.01) == 0.7
+    with pytest.raises(WinnowError, match=r"lowest is 0\.002, promised on 500 calibration pages"):
+        settings.threshold_at(0.001)
+    del curve[1]["bound"]
+    write(directory / "decoder.json", {**DECODER, "promise": PROMISE, "curve": curve})
+    assert "must have a bound at every point" in error_of(directory)
 
 
 def test_the_hash_is_of_the_model_and_not_of_its_settings(directory: Path) -> None:

@@ -105,3 +105,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [json.dumps(row, ensure_ascii=False) for row in labelled]
     (root / "labelled.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
+
+
+@pytest.fixture
+def labelled_config(corpus: Path, tmp_path: Path) -> dict[str, object]:
+    """A run of some seconds on labelled pages alone, with labels of its own counting."""
+    return {
+        "output": str(tmp_path / "run"),
+        "encoder": {"hidden_size": 16, "intermediate_size": 16, "layers": 1, "heads": 2},
+        "embeddings": "random",
+        "labels": "auto",
+        "window": 32,
+        "overlap": 8,
+        "data": {"root": str(corpus), "labelled": [{"path": "labelled.jsonl"}]},
+        "evaluation": {"labelled": ["labelled.jsonl"], "steps": 2},
+        "steps": 6,
+        "batch_size": 4,
+        "save_steps": 2,
+        "log_steps": 1,
+        "bf16": False,
+        "device": "cpu",
+        "dtype": "float32",
+    }

@@ -14,6 +14,7 @@ from filter.labels import LABELS
 from filter.spans import Span
 from training.baseline import REACH, Baseline, baseline_figures, features, fit_baseline
 from training.corpus import LabelledPage
+from training.scoring import Bounds
 
 ARTICLE = "村里的老人们坐在槐树下谈起了去年的收成今年雨水多庄稼长得好"
 KEYWORDS = ("塑料混合机", "轴承钢球")
@@ -63,8 +64,7 @@ def test_it_finds_on_new_pages_the_words_that_it_learnt(baseline: Baseline) -> N
         tune=[make_page(i) for i in range(100, 110)],
         prose=[make_page(i, spam=False) for i in range(110, 120)],
         test=[make_page(i) for i in range(200, 210)],
-        max_prose_loss=0.01,
-        max_labelled_prose_loss=0.01,
+        bounds=Bounds(page=0.01, labelled=0.01),
     )
     assert figures["labelled"]["in_sentence_recall"] > 0.9
     assert figures["labelled"]["prose_loss"] < 0.05

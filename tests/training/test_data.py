@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
+from filter.errors import UsageError
 from filter.labels import LABELS
 from filter.tokenizer import PageTokenizer
-from training.corpus import LabelledPage, read_labelled
+from training.config import TrainConfig
+from training.corpus import CorpusError, LabelledPage, read_labelled
 from training.data import IGNORED, Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_prose
 from training.injection.material import read_material
+from training.inputs import read_inputs
+from training.label_set import injected_labels, with_labels
 from training.vocabulary import build_tokenizer, count_characters, select_characters
 
 WINDOW = 200
@@ -93,3 +99,87 @@ def test_small_sources_are_not_crowded_out() -> None:
     rng = Random(0)
     share = np.mean([stream.draw(rng).source == "small" for _ in range(2000)])
     assert 0.05 < share < 0.15  # 1 page of 101, drawn as the root of 1 to the root of 100
+
+
+def write_pages(path: Path, records: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def own_config(corpus: Path, root: Path, **data: Any) -> TrainConfig:
+    """A mixture with labels of one's own: ``pages.jsonl`` below ``root``."""
+    page = {"text": "甲乙丙丁戊己庚辛", "spans": [{"start": 2, "end": 4, "label": "seo"}]}
+    write_pages(root / "pages.jsonl", [page, {"text": "子丑寅卯", "spans": []}])
+    values = {"root": str(root), "labelled": [{"path": "pages.jsonl", "rate": 0.5}], **data}
+    return TrainConfig.model_validate({"output": str(root / "run"), "data": values})
+
+
+def test_injected_pages_have_the_labels_of_the_user(corpus: Path, tmp_path: Path) -> None:
+    config = own_config(corpus, tmp_path, prose=[str(corpus / "prose.jsonl")])
+    config.data.labelled[0].injected = 1.0
+    with pytest.raises(UsageError, match="'ad', which is not among the labels"):
+        with_labels(config.model_copy(update={"labels": ["seo", "keyword", "fragment"]}))
+    named = {"ad": "seo", "link": "seo", "boilerplate": "seo", "noise": "seo"}
+    config.data.injected_labels = named
+    labels = ["seo", "keyword", "fragment"]
+    inputs = read_inputs(with_labels(config.model_copy(update={"labels": labels})))
+    assert inputs.injector is not None
+    made = [span.label for page in inputs.injector.pages(0, 60) for span in page.spans]
+    assert set(made) == set(labels)
+    host = inputs.streams[0].pages[0]
+    spammed = [inputs.injector.into(host, index) for index in range(20)]
+    assert all("seo" in {span.label for span in page.spans} for page in spammed)
+
+
+def test_one_label_takes_all_that_is_injected(corpus: Path, tmp_path: Path) -> None:
+    config = own_config(corpus, tmp_path, prose=[str(corpus / "prose.jsonl")])
+    config = with_labels(config.model_copy(update={"labels": "auto"}))
+    assert config.labels == ["seo"]
+    injector = read_inputs(config).injector
+    assert injector is not None
+    assert {span.label for page in injector.pages(0, 30) for span in page.spans} == {"seo"}
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"advert": "seo"}, "unknown kind 'advert'"),
+        ({"ad": "sea"}, "data.injected_labels.ad: unknown label 'sea'"),
+        ({"keyword": "seo"}, "'keyword' is a label itself"),
+    ],
+)
+def test_a_mapping_of_other_things_is_refused(named: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        injected_labels(["seo", "keyword"], named)
+    assert message in str(error.value)
+
+
+def test_clean_pages_need_no_spans_and_have_none(corpus: Path, tmp_path: Path) -> None:
+    write_pages(tmp_path / "clean.jsonl", [{"text": "机械制造的历史。"}])
+    clean = {"path": "clean.jsonl", "rate": 0.5, "clean": True}
+    pages = {"path": "pages.jsonl", "rate": 0.5}
+    config = with_labels(
+        own_config(corpus, tmp_path, labelled=[pages, clean]).model_copy(update={"labels": "auto"})
+    )
+    inputs = read_inputs(config)
+    assert [len(stream.pages) for stream in inputs.streams] == [2, 1]
+    assert inputs.injector is None and inputs.evaluation_pages() == []
+    write_pages(
+        tmp_path / "clean.jsonl",
+        [{"text": "机械", "spans": [{"start": 0, "end": 1, "label": "seo"}]}],
+    )
+    with pytest.raises(CorpusError, match="are said to be clean"):
+        read_inputs(config)
+
+
+def test_a_page_with_ambiguous_ranges_is_not_injected_into(dataset: WindowDataset) -> None:
+    page = LabelledPage("1", "甲乙丙丁" * 30, [], source="s", ambiguous=[(0, 4)])
+    mixture = WindowDataset(
+        dataset.tokenizer,
+        LABELS,
+        injector=dataset.injector,
+        streams=[Stream([page], ["s"], rate=1.0, injected=1.0)],
+        seed=1,
+        length=20,
+        window=WINDOW,
+    )
+    assert all(mixture.page(index) is page for index in range(20))

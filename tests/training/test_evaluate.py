@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from filter import ContentFilter
 from filter.errors import UsageError, WinnowError
 from filter.labels import LABELS
 from filter.spans import Span
 from training.corpus import CorpusError, LabelledPage
-from training.evaluate import all_labels, count_page, errors_of, evaluate, print_tables, report
+from training.evaluate import all_labels, count_page, evaluate, report, save_metrics
 from training.metrics import summarize
 
 
@@ -88,20 +86,6 @@ def test_labels_that_the_model_does_not_know_come_after_its_own() -> None:
     assert all_labels(pages, ["spam"]) == ("spam", "ad", "zebra")
 
 
-def test_errors_are_written_with_their_context() -> None:
-    gold = page("做好帮塑料混合扶工作，好", Span(3, 7, "keyword"), kind="seo")
-    clean = page("一二")
-    cut = [Span(5, 8, "ad", 0.9), Span(11, 12, "noise", 0.6)]
-    (found,) = errors_of([gold, clean], [cut, []])
-    assert [(e["text"], e["label"]) for e in found["missed"]] == [("塑料", "keyword")]
-    assert [(e["text"], e["label"], e["score"]) for e in found["lost"]] == [
-        ("扶", "ad", 0.9),
-        ("好", "noise", 0.6),
-    ]
-    assert found["missed"][0]["before"] == "做好帮"
-    assert found["missed"][0]["after"] == "混合扶工作，好"
-
-
 def test_evaluating_a_model_directory(
     tiny_model: Path, labelled: Path, prose: Path, tmp_path: Path
 ) -> None:
@@ -153,13 +137,53 @@ def test_a_missing_file_is_named(tiny_model: Path, tmp_path: Path) -> None:
         evaluate(tiny_model, [tmp_path / "nowhere.jsonl"])
 
 
-def test_tables_name_figures_labels_and_kinds(
-    tiny_model: Path, labelled: Path, prose: Path
+def test_curves_and_calibration_are_of_one_run_of_the_model(
+    tiny_model: Path, labelled: Path, prose: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = evaluate(tiny_model, [labelled, prose], draws=20)
-    stream = io.StringIO()
-    print_tables(result, Console(file=stream, width=160))
-    text = stream.getvalue()
-    for words in ("in-sentence recall", "prose loss", "95% interval", "keyword", "novel", "17"):
-        assert words in text
-    assert "boilerplate" not in text.split("by label")[1].split("keyword")[0]
+    runs = []
+    probabilities = ContentFilter._probabilities
+    monkeypatch.setattr(
+        ContentFilter,
+        "_probabilities",
+        lambda self, pages: runs.extend(pages) or probabilities(self, pages),
+    )
+    result = evaluate(tiny_model, [labelled, prose], draws=0)
+    assert len(runs) == 4
+    assert sum(own["characters"] for own in result["calibration"]["bins"]) == 16
+    content_filter = ContentFilter.from_pretrained(tiny_model)
+    page, scored = next(content_filter.pipe_with_probabilities(["做好帮塑料混合扶工作"]))
+    assert page == content_filter("做好帮塑料混合扶工作")
+    assert scored.shape == (10, 7)
+    spam = scored[3:7, 1:].sum(axis=1)
+    for point in result["curve"]["points"]:
+        # As exact as six digits of a threshold are.
+        if abs(spam - point["threshold"]).min() > 1e-5:
+            assert point["recall"] == (spam >= point["threshold"]).mean()
+
+
+def test_a_model_is_compared_with_another(tiny_model: Path, labelled: Path, prose: Path) -> None:
+    result = evaluate(tiny_model, [labelled, prose], threshold=1e-6, compare=tiny_model, draws=20)
+    compare = result["compare"]
+    assert compare["same_labels"] is True
+    assert compare["model"]["threshold"] == 0.5
+    assert compare["prose"]["figures"]["prose_loss"]["this"] == 1
+    other = evaluate(tiny_model, [labelled, prose], draws=0)
+    for part in ("labelled", "prose"):
+        for name, row in compare[part]["figures"].items():
+            assert row["this"] == result[part][name]
+            assert row["other"] == other[part][name]
+    json.dumps(result)
+
+
+def test_saved_metrics_stand_beside_those_of_other_files_of_the_same_model(
+    tmp_path: Path,
+) -> None:
+    def result(name: str, model: str) -> dict[str, Any]:
+        return {"model": {"hash": model}, "files": {name: 1, "b.jsonl": 2}}
+
+    save_metrics(tmp_path, result("a.jsonl", "one"))
+    path = save_metrics(tmp_path, result("c.jsonl", "one"))
+    assert list(json.loads(path.read_bytes())) == ["a.jsonl + b.jsonl", "c.jsonl + b.jsonl"]
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "linear baseline": None}))
+    save_metrics(tmp_path, result("a.jsonl", "two"))
+    assert list(json.loads(path.read_bytes())) == ["linear baseline", "a.jsonl + b.jsonl"]

@@ -19,7 +19,11 @@ import torch
 from transformers import AutoModelForTokenClassification, BertConfig, BertForTokenClassification
 
 from filter.errors import UsageError, WinnowError
-from training.export import ExportError, export_onnx, save_model_directory, session_of
+from filter.spans import Span
+from training.corpus import LabelledPage
+from training.export import export_onnx, save_model_directory
+from training.fidelity import Limits, Reference, generated_pages
+from training.graphs import ExportError, session_of, windows_of
 
 CopyModel = Callable[..., Path]
 
@@ -141,13 +145,89 @@ def test_attention_and_rotary_positions_are_single_operators(tiny_model: Path) -
     assert "Softmax" not in operators
 
 
-def test_the_report_says_what_a_file_costs(copy_model: CopyModel, sample: str) -> None:
+@pytest.fixture
+def pages(sample: str) -> list[LabelledPage]:
+    start = sample.index("塑料混合机")
+    return [
+        LabelledPage("a", sample, [Span(start, start + 5, "keyword")]),
+        LabelledPage("b", sample[:60], [], labelled=False),
+    ]
+
+
+def test_the_report_says_what_a_file_costs(
+    copy_model: CopyModel, pages: list[LabelledPage]
+) -> None:
     path = copy_model()
-    report = export_onnx(path, float32=True, texts=[sample], exclude=["layers.0."])
-    assert report["float32"]["max_error"] < 1e-4 < report["int8"]["max_error"] < 0.5
+    report = export_onnx(path, float32=True, pages=pages, exclude=["layers.0."])
+    files = report["files"]
+    assert files["float32"]["max_error"] < 1e-4 < files["int8"]["max_error"] < 0.5
+    assert files["int8"]["mean_error"] <= files["int8"]["p99_error"] <= files["int8"]["max_error"]
     for dtype, name in (("int8", "model_int8.onnx"), ("float32", "model.onnx")):
-        assert report[dtype]["bytes"] == (path / "onnx" / name).stat().st_size
-        assert report[dtype]["milliseconds"] > 0
+        assert files[dtype]["bytes"] == (path / "onnx" / name).stat().st_size
+        assert files[dtype]["milliseconds"] > 0
+    assert files["float32"]["accuracy"] == report["torch"]
+    assert report["torch"]["macro_recall"] == report["torch"]["recall"] is not None
+    assert report["pages"] == 2
+    assert json.loads((path / "onnx" / "export.json").read_text()) == report
+    assert sorted(own.name for own in path.iterdir() if own.name.startswith(".")) == []
+
+
+def test_without_pages_files_are_held_against_torch_on_generated_text(tiny_model: Path) -> None:
+    pages = generated_pages(tiny_model)
+    assert pages == generated_pages(tiny_model)
+    reference = Reference(tiny_model, pages, windows_of(tiny_model, (p.text for p in pages)))
+    figures = reference.compare(tiny_model, "int8")
+    assert reference.accuracy == {}
+    assert "accuracy" not in figures
+    assert 0 < figures["max_error"] < 0.9
+    assert reference.compare(tiny_model, "float32")["max_error"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("limits", "fault"),
+    [
+        (Limits(tolerance=1, max_drop=1, max_prose_loss_rise=1), None),
+        (Limits(tolerance=1e-7, max_drop=1, max_prose_loss_rise=1), "--tolerance 1e-07"),
+        (Limits(tolerance=1, max_drop=-1, max_prose_loss_rise=1), "macro recall goes from 0"),
+        (Limits(tolerance=1, max_drop=1, max_prose_loss_rise=-1), "prose loss goes from 0"),
+    ],
+)
+def test_what_is_beyond_a_limit_is_a_fault(
+    tiny_model: Path, pages: list[LabelledPage], limits: Limits, fault: str | None
+) -> None:
+    reference = Reference(tiny_model, pages, windows_of(tiny_model, (p.text for p in pages)))
+    faults = reference.faults(reference.compare(tiny_model, "int8"), limits)
+    if fault is None:
+        assert faults == []
+    else:
+        assert [fault in own for own in faults] == [True]
+
+
+def test_an_int8_file_that_finds_less_is_refused_and_nothing_is_written(
+    copy_model: CopyModel, pages: list[LabelledPage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An int8 model whose last layer has gone wrong: everything is prose to it."""
+    from onnx import numpy_helper
+
+    import training.export
+
+    def broken(graph: Any, exclude: Any) -> Any:
+        for tensor in graph.graph.initializer:
+            if tensor.name.endswith("classifier.bias"):
+                bias = numpy_helper.to_array(tensor).copy()
+                bias[0] += 50
+                tensor.CopyFrom(numpy_helper.from_array(bias, tensor.name))
+        return graph
+
+    monkeypatch.setattr(training.export, "quantized", broken)
+    limits = Limits(tolerance=1, max_drop=0.01)
+    model = copy_model()
+    shutil.rmtree(model / "onnx")
+    before = sorted(own.name for own in model.iterdir())
+    with pytest.raises(ExportError, match=r"written: int8: macro recall goes from 0\.6") as caught:
+        export_onnx(model, float32=True, pages=pages, limits=limits)
+    assert caught.value.exit_code == 2
+    assert sorted(own.name for own in model.iterdir()) == before
 
 
 def test_a_large_embedding_table_takes_a_byte_a_value(tiny_model: Path, tmp_path: Path) -> None:
@@ -167,9 +247,9 @@ def test_a_large_embedding_table_takes_a_byte_a_value(tiny_model: Path, tmp_path
     path = save_model_directory(
         model, tiny_model, tmp_path / "bert", dtype="float32", decoder={"window": 48, "overlap": 12}
     )
-    report = export_onnx(path, float32=True)
-    assert report["int8"]["bytes"] < 0.4 * report["float32"]["bytes"]
-    assert report["int8"]["max_error"] < 0.02
+    files = export_onnx(path, float32=True)["files"]
+    assert files["int8"]["bytes"] < 0.4 * files["float32"]["bytes"]
+    assert files["int8"]["max_error"] < 0.02
     assert agreement(path, "onnx/model.onnx") < 1e-5
 
 

@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.metrics import (
-    PageCounts,
-    blanks,
-    page_counts,
-    pool,
-    precision_recall,
-    recall_at_prose_loss,
-    summarize,
-)
+from training.counts import PageCounts, page_counts, pool
+from training.metrics import summarize
 
 LABELS = ("keyword", "fragment", "ad")
 
@@ -40,6 +33,18 @@ def counts_of(page: list[Character], *, with_text: bool = True) -> PageCounts:
         predicted=predicted,
         characters=codes if with_text else None,
     )
+
+
+def gold_spans(page: list[Character]) -> list[tuple[int, list[bool]]]:
+    """The label of each gold span, and which of its countable characters were cut."""
+    spans, start = [], 0
+    for end in range(1, len(page) + 1):
+        if end == len(page) or page[end][0] != page[start][0]:
+            counted = [cut for _, cut, ignored, _, _ in page[start:end] if not ignored]
+            if page[start][0] and counted:
+                spans.append((page[start][0], counted))
+            start = end
+    return spans
 
 
 def oracle(corpus: list[list[Character]]) -> dict[str, Any]:
@@ -69,13 +74,7 @@ def oracle(corpus: list[list[Character]]) -> dict[str, Any]:
                     clean_cut += cut
                     false_spans += cut and not previous_cut
             previous_cut = cut
-        start = 0
-        for end in range(1, len(page) + 1):
-            if end == len(page) or page[end][0] != page[start][0]:
-                counted = [cut for _, cut, ignored, _, _ in page[start:end] if not ignored]
-                if page[start][0] and counted:
-                    spans.append((page[start][0], all(counted)))
-                start = end
+        spans += [(label, all(cut)) for label, cut in gold_spans(page)]
         if has_spam:
             spam_pages += 1
             kept = [code for _, cut, ignored, _, code in page if not ignored and not cut]
@@ -229,70 +228,70 @@ def test_intervals_of_pages_all_alike_have_no_width() -> None:
     assert summary["intervals"]["recall"] == [0.5, 0.5]
 
 
-@given(st.text())
-def test_blanks_are_what_str_isspace_says(text: str) -> None:
-    assert blanks(text).tolist() == [c.isspace() for c in text]
+def test_a_figure_that_rests_on_one_page_has_no_interval() -> None:
+    corpus = [row("0110", "....")]
+    assert "intervals" not in summarize(corpus, labels=LABELS, bootstrap=20)
+    two = summarize([*corpus, row("0000", "....")], labels=LABELS, bootstrap=20)
+    assert two["intervals"]["recall"] == [0, 0]
+    assert two["by_label"]["keyword"]["pages"] == 1
+    assert "intervals" not in two["by_label"]["keyword"]
 
 
-def test_blanks_of_astral_and_lone_surrogates() -> None:
-    assert blanks("𠮷 \u3000\ud800\u200b\n").tolist() == [False, True, True, False, False, True]
+def test_rows_by_label_have_intervals_over_pages() -> None:
+    corpus = [row("0110", ".xx."), row("0110", "...."), row("0022", "..xx")]
+    own = summarize(corpus, labels=LABELS, bootstrap=200)["by_label"]["keyword"]
+    assert (own["pages"], own["spans"], own["characters"]) == (2, 2, 4)
+    assert own["recall"] == own["span_recall"] == 0.5
+    assert own["intervals"] == {"recall": [0, 1], "span_recall": [0, 1]}
 
 
-scored = st.lists(
-    st.tuples(st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.9, 1.0]), st.integers(0, 3), st.booleans()),
-    min_size=1,
-    max_size=40,
-)
+@given(pages)
+@settings(max_examples=100, deadline=None)
+def test_rows_by_length_are_those_of_the_brute_force(corpus: list[list[Character]]) -> None:
+    summary = summarize([counts_of(page) for page in corpus], labels=LABELS)
+    lows = (1, 5, 10, 20, 50, 100)
+    for key, labels in (("by_length", (1, 2, 3)), ("in_sentence_by_length", (1, 2))):
+        expected = {low: [0, 0, 0, 0] for low in lows}
+        for page in corpus:
+            for label, cut in gold_spans(page):
+                if label in labels:
+                    low = max(low for low in lows if low <= len(cut))
+                    found = (1, all(cut), len(cut), sum(cut))
+                    expected[low] = [a + b for a, b in zip(expected[low], found, strict=True)]
+        for own, (spans, whole, characters, lost) in zip(
+            summary[key].values() if key in summary else [], expected.values(), strict=True
+        ):
+            assert (own["spans"], own["characters"]) == (spans, characters)
+            assert own["recall"] == (lost / characters if characters else None)
+            assert own["span_recall"] == (whole / spans if spans else None)
 
 
-@given(scored, st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.5, 1.0]))
-@settings(max_examples=300, deadline=None)
-def test_the_operating_point_is_the_best_that_the_bound_allows(
-    items: list[tuple[float, int, bool]], max_loss: float
-) -> None:
-    p, gold, ignored = (np.array(column) for column in zip(*items, strict=True))
-    point = recall_at_prose_loss(p.astype(np.float32), gold, max_loss, ignored=ignored, n_labels=3)
-    prose = [x for x, g, skip in items if not g and not skip]
-    spam = [x for x, g, skip in items if g and not skip]
-
-    def loss(threshold: float) -> float:
-        return sum(np.float32(x) >= threshold for x in prose) / len(prose) if prose else 0.0
-
-    def recall(threshold: float) -> float:
-        return sum(np.float32(x) >= threshold for x in spam) / len(spam) if spam else float("nan")
-
-    assert point.prose_loss == loss(point.threshold) <= max_loss
-    best = max((recall(t) for t in [*map(np.float32, p), 2.0] if loss(t) <= max_loss), default=0.0)
-    assert point.recall == pytest.approx(best, nan_ok=True)
+def test_classes_of_length_have_names_that_people_read() -> None:
+    long = row("3" * 120, "x" * 120)
+    lengths = summarize([long, row("0" + "3" * 9, "." * 10)], labels=LABELS)["by_length"]
+    assert [name for name, own in lengths.items() if own["spans"]] == ["5-9", "100+"]
+    assert lengths["100+"]["recall"] == 1
+    assert list(lengths) == ["1-4", "5-9", "10-19", "20-49", "50-99", "100+"]
 
 
-def test_the_operating_point_gives_the_share_cut_by_label() -> None:
-    point = recall_at_prose_loss(
-        np.array([0.1, 0.8, 0.9, 0.3]), np.array([0, 0, 1, 3]), 0.0, n_labels=3
-    )
-    assert 0.8 < point.threshold <= 0.9
-    assert point.by_label[[0, 1, 3]].tolist() == [0, 1, 0]
-    assert np.isnan(point.by_label[2])
+def test_labels_of_the_users_own_have_no_figures_inside_sentences() -> None:
+    page = page_counts(np.array([0, 1, 1]), np.array([0, 1, 0], bool), np.zeros(3, bool),
+                       n_labels=1)  # fmt: skip
+    summary = summarize([page, page], labels=("spam",), bootstrap=10)
+    assert summary["in_sentence_recall"] is None
+    assert summary["in_sentence_span_recall"] is None
+    assert "in_sentence_by_length" not in summary
+    assert "in_sentence_recall" not in summary["intervals"]
+    assert summary["macro_recall"] == summary["recall"] == 0.5
+    with pytest.raises(ValueError, match="1 labels, 2 were named"):
+        summarize([page], labels=("spam", "ham"))
 
 
-def test_a_bound_is_met_exactly_in_spite_of_rounding() -> None:
-    # 0.29 * 100 is 28.999999999999996.
-    point = recall_at_prose_loss(np.arange(100) / 100, np.zeros(100, int), 0.29)
-    assert point.prose_loss == pytest.approx(0.29)
-
-
-@pytest.mark.parametrize("bound", [-0.1, 1.5])
-def test_a_bound_that_is_no_share_is_refused(bound: float) -> None:
-    with pytest.raises(ValueError, match="from 0 to 1"):
-        recall_at_prose_loss(np.array([0.5]), np.array([0]), bound)
-
-
-def test_the_precision_recall_curve_is_thinned_and_ranks_perfect_scores_first() -> None:
-    p = np.linspace(0, 1, 2000)
-    gold = (p > 0.7).astype(int)
-    curve, average = precision_recall(p, gold, points=20)
-    assert average == pytest.approx(1.0)
-    assert len(curve) <= 20
-    assert [point["threshold"] for point in curve] == sorted(p["threshold"] for p in curve)
-    with pytest.raises(ValueError, match="spam"):
-        precision_recall(p, np.zeros(2000, int))
+def test_twenty_labels_work_as_one() -> None:
+    labels = [f"kind-{i}" for i in range(20)]
+    gold = np.repeat(np.arange(21), 3)
+    counts = page_counts(gold, gold % 2 == 0, np.zeros(63, bool), n_labels=20, predicted=gold)
+    summary = summarize([counts], labels=labels)
+    assert summary["macro_recall"] == 0.5
+    assert summary["by_label"]["kind-19"]["recall"] == 1
+    assert summary["spans_strict"] == summary["spans_exact"] == 10

@@ -85,7 +85,7 @@ def test_new_encoder_starts_from_the_table(tokenizer: PageTokenizer) -> None:
 def test_bert_base_gets_layout_rows_and_a_head(bert: Path, tmp_path: Path) -> None:
     assert extend_tokenizer(bert, tmp_path) == len(LAYOUT_TOKENS)
     tokenizer = PageTokenizer.from_directory(tmp_path)
-    model = load_base(bert, ["ad", "link", "noise"], tokenizer)
+    model = load_base(bert, ["ad", "link", "noise"], tokenizer, window=64)
     assert model.get_input_embeddings().num_embeddings == tokenizer.vocab_size
     ids = torch.tensor([[tokenizer.cls_id, *tokenizer.encode("甲\n乙 ab").ids, tokenizer.sep_id]])
     assert model(input_ids=ids).logits.shape == (1, ids.shape[1], 4)
@@ -94,12 +94,12 @@ def test_bert_base_gets_layout_rows_and_a_head(bert: Path, tmp_path: Path) -> No
 def test_a_base_of_ours_is_taken_as_it_is(tokenizer: PageTokenizer, tmp_path: Path) -> None:
     model = new_encoder(SHAPE, tokenizer, ["spam"], window=64)
     model.save_pretrained(tmp_path)
-    again = load_base(tmp_path, ["spam"], tokenizer)
+    again = load_base(tmp_path, ["spam"], tokenizer, window=64)
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
 
 
 def test_missing_base_is_one_line(tokenizer: PageTokenizer, tmp_path: Path) -> None:
     with pytest.raises(WinnowError, match="base") as error:
-        load_base(tmp_path / "nowhere", ["spam"], tokenizer)
+        load_base(tmp_path / "nowhere", ["spam"], tokenizer, window=64)
     assert "\n" not in str(error.value)

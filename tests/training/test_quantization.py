@@ -64,7 +64,7 @@ def test_the_last_matrices_and_those_excluded_stay_in_float(tiny_model: Path) ->
 def test_a_row_of_a_large_table_is_kept_to_half_a_step_of_its_own_scale() -> None:
     from onnx import TensorProto, helper, numpy_helper
 
-    from training.export import session_of
+    from training.graphs import session_of
 
     rng = np.random.default_rng(0)
     rows = SMALLEST_TABLE // 16

@@ -1,9 +1,10 @@
-"""Training as a whole, tiny: from prose to a model directory, killed and resumed."""
+"""Training as a whole, tiny: from prose or labelled pages to a model directory."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,14 @@ import torch
 from filter.errors import WinnowError
 from training import trainer
 from training.config import TrainConfig, load_config
+from training.config_files import read_yaml, write_yaml
 from training.corpus import read_corpora
 from training.inputs import read_inputs, write_held_out
+from training.machine import pick_attention
 from training.optimizer import build_optimizer, trapezoid
+from training.provenance import read_provenance
 from training.release import release
+from training.run_directory import claim
 
 
 @pytest.fixture
@@ -44,29 +49,6 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     return load_file(directory / "model.safetensors")
-
-
-def test_killed_run_goes_on_to_the_same_weights(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    undisturbed = trainer.train(config)
-    killed = config.model_copy(update={"output": str(tmp_path / "killed")})
-    log = trainer.RateLog.on_log
-
-    def die(
-        self: trainer.RateLog, args: object, state: object, *rest: object, **more: object
-    ) -> None:
-        log(self, args, state, *rest, **more)
-        if state.global_step == 5:  # type: ignore[attr-defined]
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer.RateLog, "on_log", die)
-        with pytest.raises(KeyboardInterrupt):
-            trainer.train(killed)
-    resumed = weights(trainer.train(killed))
-    for name, tensor in weights(undisturbed).items():
-        assert torch.equal(tensor, resumed[name]), name
 
 
 def test_model_directory_filters_pages(config: TrainConfig) -> None:
@@ -116,10 +98,137 @@ def test_unfinished_run_is_not_released(tmp_path: Path) -> None:
 
 
 def test_another_run_in_the_same_output_is_refused(config: TrainConfig) -> None:
-    trainer._claim(Path(config.output), config)
-    other = config.model_copy(update={"seed": 2})
+    claim(config)
     with pytest.raises(WinnowError, match="seed"):
-        trainer._claim(Path(config.output), other)
+        claim(config.model_copy(update={"seed": 2}))
+    claim(config.model_copy(update={"workers": 1, "steps": 8}))
+
+
+def own(values: dict[str, Any], **more: Any) -> TrainConfig:
+    """A run on labelled pages."""
+    return TrainConfig.model_validate({**values, **more})
+
+
+def log(config: TrainConfig) -> list[dict[str, float]]:
+    lines = (Path(config.output) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_labels_of_ones_own_without_any_prose(labelled_config: dict[str, Any]) -> None:
+    from filter import ContentFilter
+
+    config = own(labelled_config)
+    content_filter = ContentFilter.from_pretrained(trainer.train(config), engine="torch")
+    assert content_filter.labels == ("prose", "boilerplate", "link")  # ties by name
+    assert any("eval_real_link" in entry for entry in log(config))
+    assert read_yaml(Path(config.output) / "resolved.yaml")["labels"] == ["boilerplate", "link"]
+
+
+def test_without_pages_to_judge_by_the_last_checkpoint_is_the_model(
+    labelled_config: dict[str, Any],
+) -> None:
+    model = trainer.train(own(labelled_config, evaluation={}, save_steps=5))
+    last = weights(model.parent / "checkpoint-6")
+    for name, tensor in weights(model).items():
+        assert torch.equal(tensor, last[name])
+
+
+def test_accumulated_batches_are_one_large_batch(
+    labelled_config: dict[str, Any], tmp_path: Path
+) -> None:
+    large = own(labelled_config, batch_size=8, loss={"focal_gamma": 1, "label_weights": "balanced"})
+    small = large.model_copy(
+        update={"batch_size": 2, "accumulation": 4, "output": str(tmp_path / "small")}
+    )
+    expected, found = weights(trainer.train(large)), weights(trainer.train(small))
+    for name, tensor in expected.items():
+        assert torch.allclose(tensor, found[name], atol=1e-5), name
+    for one, two in zip(log(large), log(small), strict=True):
+        if "loss" in one:
+            assert one["loss"] == pytest.approx(two["loss"], rel=1e-4)
+
+
+def test_a_run_that_gets_no_better_is_ended(labelled_config: dict[str, Any]) -> None:
+    config = own(
+        labelled_config,
+        steps=40,
+        optimizer={"learning_rate": 0.0, "adamw_learning_rate": 0.0},
+        early_stopping={"patience": 2},
+    )
+    model = trainer.train(config)
+    finished = read_provenance(model.parent)["finished"]
+    assert finished["steps"] == 6 and finished["stopped_early"] and finished["best_step"] == 2
+    assert trainer.train(config) == model  # which is done, though steps are left
+
+
+def test_the_best_evaluation_is_kept_though_no_checkpoint_is_due(
+    labelled_config: dict[str, Any],
+) -> None:
+    config = own(
+        labelled_config, save_steps=6, evaluation={"steps": 1, "labelled": ["labelled.jsonl"]}
+    )
+    model = trainer.train(config)
+    scores = {
+        entry["step"]: entry["eval_mean_recall"]
+        for entry in log(config)
+        if "eval_mean_recall" in entry
+    }
+    finished = read_provenance(model.parent)["finished"]
+    assert finished["best"] == max(scores.values()) == scores[finished["best_step"]]
+    best = weights(model.parent / f"checkpoint-{finished['best_step']}")
+    assert all(torch.equal(tensor, best[name]) for name, tensor in weights(model).items())
+
+
+def test_tensorboard_gets_the_figures(labelled_config: dict[str, Any]) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = own(labelled_config, report_to=["tensorboard"])
+    board = EventAccumulator(str(trainer.train(config).parent / "tensorboard"))
+    board.Reload()
+    losses = [(event.step, event.value) for event in board.Scalars("train/loss")]
+    expected = [(entry["step"], entry["loss"]) for entry in log(config) if "loss" in entry]
+    assert losses == [(step, pytest.approx(loss)) for step, loss in expected]
+    assert board.Scalars("eval/mean_recall")
+
+
+def test_attention_is_plain_on_a_cpu_for_short_windows(labelled_config: dict[str, Any]) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    short, long = own(labelled_config), own(labelled_config, window=1024)
+    assert (pick_attention(short, cpu), pick_attention(short, gpu)) == ("eager", "sdpa")
+    assert pick_attention(long, cpu) == "sdpa"
+    assert pick_attention(own(labelled_config, attention="sdpa"), cpu) == "sdpa"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda"}, "device: cuda was asked for"),
+        ({"report_to": ["wandb"]}, "report_to: wandb is not installed: pip install wandb"),
+        ({"attention": "flash_attention_2"}, "attention: flash_attention_2 cannot be used here"),
+        ({"labels": ["spam"]}, "labelled.jsonl:1: page 'page-0': span 0"),
+        ({"loss": {"label_weights": {"lnk": 2}}}, "loss.label_weights: unknown label 'lnk'"),
+        ({"evaluation": {"labelled": ["no.jsonl"], "steps": 2}}, "no.jsonl: no such file"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_is_one_line(
+    labelled_config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    from filter.cli.app import run
+
+    if "device" in changes and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr("training.reporting.find_spec", lambda name: None)
+    write_yaml(tmp_path / "run.yaml", {**labelled_config, **changes})
+    assert run(["train", "-c", str(tmp_path / "run.yaml")]) == 2
+    errors = capsys.readouterr().err.split("winnow: error: ")
+    assert message in errors[1] and errors[1].count("\n") == 1
 
 
 def test_two_optimizers_behave_as_one(config: TrainConfig) -> None:

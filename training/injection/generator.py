@@ -6,7 +6,7 @@ So any page can be made again, a stopped training goes on exactly, and workers n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 
 from filter.spans import Span
@@ -33,6 +33,7 @@ class Injector:
         recipe: rates.
         seed: of all pages.
         held_out: whether strings come from the held-out part of the material.
+        label_ids: numbers of all labels, where they are not the project's own.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Injector:
         *,
         seed: int = 0,
         held_out: bool = False,
+        label_ids: Mapping[str, int] = LABEL_IDS,
     ) -> None:
         self.prose = prose
         self.material = material
         self.recipe = recipe
         self.seed = seed
         self.held_out = held_out
+        self.label_ids = label_ids
         self._names = list(recipe.profiles)
         self._weights = [profile.weight for profile in recipe.profiles.values()]
 
@@ -63,6 +66,7 @@ class Injector:
             material=self.material,
             domain=domain,
             held_out=self.held_out,
+            label_ids=self.label_ids,
         )
         background(page, self.recipe)
         name = rng.choices(self._names, self._weights)[0]
@@ -83,12 +87,16 @@ class Injector:
         """A labelled page with in-sentence spam injected into its prose, seeded by ``index``."""
         rng = Random(f"{self.seed}:into:{index}")
         page = Page(
-            host.text, rng=rng, prose=self.prose, material=self.material, held_out=self.held_out
+            host.text,
+            rng=rng,
+            prose=self.prose,
+            material=self.material,
+            held_out=self.held_out,
+            label_ids=self.label_ids,
         )
         for span in host.spans:
-            page.labels[span.start : span.end] = bytes((LABEL_IDS[span.label],)) * (
-                span.end - span.start
-            )
+            number = self.label_ids[span.label]
+            page.labels[span.start : span.end] = bytes((number,)) * (span.end - span.start)
         for family in IN_SENTENCE_FAMILIES[rng.randrange(len(IN_SENTENCE_FAMILIES))]:
             FAMILIES[family](page)
         if rng.random() < self.recipe.traditional:

@@ -7,7 +7,7 @@ rebuilt once a family.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from training.injection.corpus import ProseStore
     from training.injection.material import Material
 
-LABEL_IDS = {label: index for index, label in enumerate((PROSE, *LABELS))}
+LABEL_IDS: Mapping[str, int] = {label: index for index, label in enumerate((PROSE, *LABELS))}
+
+
+def label_ids(labels: Sequence[str], injected: Mapping[str, str]) -> Mapping[str, int]:
+    """Numbers of a user's labels, and of the kinds of injected spam by the label they go under."""
+    own = {label: index for index, label in enumerate((PROSE, *labels))}
+    return {**{kind: own[label] for kind, label in injected.items()}, **own}
 
 
 class Edit(NamedTuple):
@@ -35,7 +41,7 @@ class Page:
 
     Attributes:
         text: the page so far.
-        labels: one byte a character, an index into ``(prose, *LABELS)``.
+        labels: one byte a character, a number of ``label_ids``.
         rng: the page's own random numbers; nothing else may be drawn from.
         domain: domain of the host document.
         held_out: whether strings come from the held-out part of the material.
@@ -51,6 +57,7 @@ class Page:
         material: Material,
         domain: str = "",
         held_out: bool = False,
+        label_ids: Mapping[str, int] = LABEL_IDS,
     ) -> None:
         self.text = text
         self.labels = bytearray(len(text))
@@ -59,6 +66,7 @@ class Page:
         self.material = material
         self.domain = domain
         self.held_out = held_out
+        self.label_ids = label_ids
         self.lent = material.lent(held_out=held_out)
 
     def __len__(self) -> int:
@@ -74,7 +82,7 @@ class Page:
                 continue
             pieces += (self.text[done:start], text)
             labels += self.labels[done:start]
-            labels += bytes((LABEL_IDS[label],)) * len(text)
+            labels += bytes((self.label_ids[label],)) * len(text)
             done = end
         pieces.append(self.text[done:])
         labels += self.labels[done:]
@@ -100,7 +108,7 @@ class Page:
 
     def spans(self) -> Iterator[tuple[int, int, str]]:
         """Runs of one spam label as ``(start, end, label)``."""
-        names = (PROSE, *LABELS)
+        names = {number: label for label, number in self.label_ids.items()}  # own ones come last
         start = 0
         for label, group in groupby(self.labels):
             end = start + sum(1 for _ in group)

@@ -1,0 +1,141 @@
+"""Configuration files: found by path or by name, overridden by dotted keys, checked key by key.
+
+What is wrong is one line that names the file, the key, the value and the nearest right key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from filter.errors import UsageError, nearest
+from filter.files import atomic_write
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_TYPE_NAMES = frozenset({"bool", "dict", "float", "int", "str"})
+
+
+def config_path(name: str | Path) -> Path:
+    """A configuration file by path, or by name from ``configs/``.
+
+    Raises:
+        UsageError: there is none; the message offers the nearest name.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise UsageError(f"{path}: no such configuration file")
+    places = (Path(__file__).parent / "configs", Path(__file__).parent.parent / "configs")
+    names = []
+    for place in places:
+        if (place / f"{name}.yaml").is_file():
+            return place / f"{name}.yaml"
+        names += sorted(p.stem for p in place.glob("*.yaml"))
+    guess = nearest(str(name), names)
+    hint = f" (did you mean '{guess}'?)" if guess else ""
+    raise UsageError(f"no configuration '{name}'{hint}; there are: {', '.join(names)}")
+
+
+def read_yaml(name: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, by path or by name."""
+    path = config_path(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: a configuration is a mapping of keys to values")
+    return values
+
+
+def write_yaml(path: str | Path, values: dict[str, Any]) -> None:
+    """Writes a mapping, keys in their order."""
+    text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+    with atomic_write(path) as stream:
+        stream.write(text.encode())
+
+
+def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Applies ``dotted.key=value`` assignments; values are read as YAML."""
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"'{assignment}': an override has the form key.sub=value")
+        try:
+            set_key(values, key, yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise UsageError(f"'{assignment}': {' '.join(str(error).split())}") from error
+    return values
+
+
+def set_key(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key, making the mappings on the way to it."""
+    place = values
+    *parents, last = key.split(".")
+    for parent in parents:
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
+        if not isinstance(place, dict):
+            raise UsageError(f"'{key}': '{parent}' holds no keys")
+    place[last] = value
+
+
+def validated(model: type[Model], values: dict[str, Any], *, where: str) -> Model:
+    """Checks a mapping; the error is one line that names key, value and the nearest right key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"] if not _is_type(part))
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(model, problem["loc"][:-1])
+            guess = nearest(str(problem["loc"][-1]), known)
+            hint = f" (did you mean '{guess}'?)" if guess else ""
+            message = f"unknown key '{key}'{hint}; known: {', '.join(known)}"
+        elif problem["type"] == "missing":
+            message = f"key '{key}' is missing"
+        elif problem["type"] == "value_error":  # of our own validators, which say it all
+            text = problem["msg"].removeprefix("Value error, ")
+            message = f"{key}: {text}" if key else text
+        else:
+            message = f"{key}: {problem['msg']}, got {problem['input']!r}"
+        raise UsageError(f"{where}: {message}") from error
+
+
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """All keys of a configuration, those of its sections dotted."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        if section is None or get_origin(field.annotation) is list:
+            yield prefix + name
+        else:
+            yield from dotted_keys(section, f"{prefix}{name}.")
+
+
+def _is_type(part: Any) -> bool:
+    """Whether a part of a location is the alternative of a union rather than a key."""
+    return isinstance(part, str) and ("[" in part or part in _TYPE_NAMES)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section behind an annotation such as ``Section`` or ``Section | None``."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _known_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        section = None if field is None else _section(field.annotation)
+        if section is not None:
+            model = section
+    return list(model.model_fields)
