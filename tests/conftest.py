@@ -45,8 +45,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     from filter.labels import LABELS, PROSE
     from filter.tokenizer import PageTokenizer
-    from training.export import export_onnx
-    from training.vocabulary import build_tokenizer
+    from training.model_files.export import export_onnx
+    from training.networks.vocabulary import build_tokenizer
 
     path = tmp_path_factory.mktemp("tiny") / "model"
     build_tokenizer(sorted(set(SAMPLE)), path)

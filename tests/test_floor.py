@@ -30,9 +30,9 @@ import pytest
 from filter import ContentFilter
 from filter.labels import LABELS
 from filter.tokenizer import code_points
-from training.corpus import LabelledPage, ignored_mask, label_array, read_labelled, span_ids
-from training.counts import PageCounts, page_counts
-from training.metrics import summarize
+from training.corpus.records import LabelledPage, ignored_mask, label_array, read_labelled, span_ids
+from training.evaluation.counts import PageCounts, page_counts
+from training.evaluation.metrics import summarize
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"

@@ -21,8 +21,8 @@ from filter.tokenizer import PageTokenizer
 from filter.windows import merge_windows, plan_windows, spread_to_characters
 from training.callbacks import SCORE
 from training.config import TrainConfig
-from training.corpus import LabelledPage, ignored_mask, label_array
-from training.curves import recall_at_prose_loss
+from training.corpus.records import LabelledPage, ignored_mask, label_array
+from training.evaluation.curves import recall_at_prose_loss
 
 WINDOWS_AT_ONCE = 32
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.tokenizer import Encoding, PageTokenizer
-from training.corpus import LabelledPage
+from training.corpus.records import LabelledPage
 
 if TYPE_CHECKING:
     from training.injection import Injector

@@ -15,14 +15,14 @@ from filter.errors import UsageError
 from filter.files import atomic_write
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig, data_paths
-from training.corpus import LabelledPage, read_labelled
+from training.corpus.records import LabelledPage, read_labelled
+from training.corpus.table import load_pages
 from training.data import Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import label_ids
 from training.label_set import injected_labels
-from training.pages import load_pages
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from filter.errors import UsageError, unknown
 from filter.labels import LABELS, PROSE
 from training.config import DataConfig, TrainConfig, data_paths
-from training.corpus import read_labelled
+from training.corpus.records import read_labelled
 
 
 def with_labels(config: TrainConfig) -> TrainConfig:

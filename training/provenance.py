@@ -139,7 +139,7 @@ def base_hashes(config: TrainConfig) -> dict[str, Any]:
     """Hashes of the files of the base model, by name; empty if there is none."""
     if config.base is None:
         return {}
-    from training.bases import base_directory
+    from training.networks.bases import base_directory
 
     directory = base_directory(config.base)
     found = [directory / name for name in BASE_FILES if (directory / name).is_file()]

@@ -23,16 +23,16 @@ from transformers.utils.logging import disable_progress_bar
 from filter.errors import UsageError
 from filter.tokenizer import PageTokenizer
 from training import provenance
-from training.bases import base_directory
 from training.callbacks import SCORE, LogFile, RateLog, Rhythm
-from training.card import write_card
 from training.character_trainer import CharacterTrainer, collate
 from training.config import TrainConfig
 from training.inputs import Inputs, read_inputs, write_held_out
 from training.label_set import with_labels
 from training.loss import build_loss
 from training.machine import device_name, pick_attention, place_arguments, set_attention
-from training.model import load_base, new_encoder
+from training.model_files.card import write_card
+from training.networks.bases import base_directory
+from training.networks.model import load_base, new_encoder
 from training.optimizer import build_optimizer, trapezoid
 from training.reporting import reporting_callbacks, require_reporters
 from training.run_directory import (
@@ -124,7 +124,7 @@ def train(
 
 def make_tokenizer(config: TrainConfig, inputs: Inputs, output: Path) -> Path:
     """The run's tokenizer: the configuration's own, the base's made to see layout, or a new one."""
-    from training.vocabulary import (
+    from training.networks.vocabulary import (
         build_tokenizer,
         count_characters,
         extend_tokenizer,
@@ -153,7 +153,7 @@ def make_model(
         return load_base(config.base, config.labels, tokenizer, window=config.window)
     embeddings = None
     if warm and config.embeddings == "cooccurrence":
-        from training.embeddings import cooccurrence_embeddings
+        from training.networks.embeddings import cooccurrence_embeddings
 
         texts = [text for _, _, text in inputs.prose] or list(inputs.texts())
         width = config.encoder.hidden_size
@@ -286,7 +286,7 @@ def _record(
 def _save(
     config: TrainConfig, trainer: CharacterTrainer, tokenizer_directory: Path, target: Path
 ) -> None:
-    from training.export import save_model_directory
+    from training.model_files.export import save_model_directory
 
     save_model_directory(
         trainer.model,

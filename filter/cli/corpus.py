@@ -19,7 +19,7 @@ from filter.errors import UsageError, unknown
 from filter.files import COMPRESSED, atomic_write, require_file
 
 if TYPE_CHECKING:
-    from training.formats.pages import Reject
+    from training.corpus.formats.pages import Reject
 
 Corpora = Annotated[list[str], typer.Argument(metavar="FILE", help="Labelled jsonl.")]
 Format = Annotated[
@@ -105,7 +105,7 @@ def convert(
     require_file(source)
     check_output(target, [], beside=(rejects, label_config), force=force)
     with training_extra(), ExitStack() as stack:
-        from training.formats.conversion import convert as run
+        from training.corpus.formats.conversion import convert as run
 
         done = run(
             source,
@@ -146,7 +146,7 @@ def check(
     shown_as = _shown_as(shown_as)
     _require(files, similarity)
     with training_extra():
-        from training.corpus_check import check_corpus, report_lines
+        from training.corpus.check import check_corpus, report_lines
 
         result = check_corpus(files, text_key=text_key or "text", threshold=similarity)
     if shown_as == "json":
@@ -165,8 +165,8 @@ def stats(files: Corpora, shown_as: Format = None, text_key: options.TextKey = N
     shown_as = _shown_as(shown_as)
     _require(files)
     with training_extra():
-        from training.corpus import read_corpora
-        from training.corpus_stats import corpus_stats, stats_tables
+        from training.corpus.records import read_corpora
+        from training.corpus.stats import corpus_stats, stats_tables
 
         result = corpus_stats(read_corpora(files, text_key=text_key or "text"))
         if shown_as == "json":
@@ -204,8 +204,8 @@ def split(
         raise UsageError("name the directory to write to with --output")
     _require(files, similarity)
     with training_extra():
-        from training.corpus import CorpusError, read_records
-        from training.corpus_split import BY, shares, split_corpus
+        from training.corpus.records import CorpusError, read_records
+        from training.corpus.split import BY, shares, split_corpus
 
         if by not in BY:
             raise UsageError(unknown("grouping", by, BY))
@@ -277,7 +277,7 @@ def _split_table(
 ) -> Any:
     from rich.table import Table
 
-    from training.corpus_stats import corpus_stats
+    from training.corpus.stats import corpus_stats
 
     counts = {side: corpus_stats(pages[i] for i in numbers) for side, numbers in sides.items()}
     labels = sorted({label for count in counts.values() for label in count["labels"]})

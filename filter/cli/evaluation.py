@@ -82,10 +82,10 @@ def evaluate(
         batch_tokens=batch_tokens,
     )
     with training_extra():
-        from training.card import refresh_card
-        from training.evaluate import evaluate as measure
-        from training.evaluate import save_metrics
-        from training.tables import print_tables
+        from training.evaluation.evaluate import evaluate as measure
+        from training.evaluation.evaluate import save_metrics
+        from training.evaluation.tables import print_tables
+        from training.model_files.card import refresh_card
 
         content_filter, own_threshold = chosen.open()
         other, other_threshold = (None, None) if compare is None else _other(chosen, compare)

@@ -123,9 +123,9 @@ def calibrate(
         raise UsageError("calibrate writes into a model directory: name one before the files")
     check_output(output, [], beside=(), force=force)
     with training_extra():
-        from training.calibrate import calibrate as tune
-        from training.card import refresh_card
-        from training.export import write_json
+        from training.calibration.calibrate import calibrate as tune
+        from training.model_files.card import refresh_card
+        from training.model_files.export import write_json
 
         result = tune(
             model,
@@ -207,10 +207,10 @@ def export(
     if not (int8 or float32):
         raise UsageError("--no-int8 and --no-float32 leave nothing to write")
     with training_extra():
-        from training.card import refresh_card
-        from training.corpus import read_corpora
-        from training.export import export_onnx
-        from training.fidelity import Limits
+        from training.corpus.records import read_corpora
+        from training.model_files.card import refresh_card
+        from training.model_files.export import export_onnx
+        from training.model_files.fidelity import Limits
 
         figures = export_onnx(
             model,
@@ -283,9 +283,9 @@ def select(
         model=model, device=device, engine=engine, dtype=dtype, batch_tokens=batch_tokens
     ).open()
     with training_extra(), ExitStack() as stack:
-        from training.formats import label_studio
-        from training.selection import as_record, as_task, unlabelled
-        from training.selection import select as choose
+        from training.corpus.formats import label_studio
+        from training.corpus.selection import as_record, as_task, unlabelled
+        from training.corpus.selection import select as choose
 
         reading = Reading(reporter(stack, rejects), limit)
         pages = (

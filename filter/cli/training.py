@@ -131,7 +131,7 @@ def tokenizer(
     if (base is None) == (not prose):
         raise UsageError("give either files of prose to count, or --base with a tokenizer")
     with training_extra():
-        from training import vocabulary
+        from training.networks import vocabulary
 
         if base is not None:
             added = vocabulary.extend_tokenizer(base, output)
@@ -169,10 +169,10 @@ def pretrain(
     given += overrides or ()
     first = int(os.environ.get("RANK", "0")) == 0
     with training_extra():
-        from training.pretrain_config import load_pretrain_config
+        from training.pretraining.config import load_pretrain_config
 
         chosen = load_pretrain_config(config, given)
-        from training.pretrain import pretrain as run
+        from training.pretraining.pretrain import pretrain as run
 
         with _log_to_stderr(logging.INFO if first else logging.ERROR):
             directory = run(chosen)

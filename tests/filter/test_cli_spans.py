@@ -40,7 +40,7 @@ def test_kinds_that_are_kept_are_not_listed(winnow: Winnow) -> None:
 
 
 def test_what_is_listed_is_a_labelled_corpus(winnow: Winnow) -> None:
-    from training.corpus import read_labelled
+    from training.corpus.records import read_labelled
 
     assert winnow("spans", "-o", "labelled.jsonl", stdin=PAGE.encode()).code == 0
     (page,) = read_labelled("labelled.jsonl")

@@ -35,7 +35,7 @@ def test_injected_pages_are_a_labelled_corpus_and_depend_on_the_seed_alone(
     winnow: Winnow, prose: str
 ) -> None:
     pytest.importorskip("opencc")
-    from training.corpus import read_labelled
+    from training.corpus.records import read_labelled
 
     first = winnow("inject", prose, "--seed", "1", "--pages", "20")
     assert first.code == 0

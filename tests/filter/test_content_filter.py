@@ -320,7 +320,7 @@ def bert_filter(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> C
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-    from training.vocabulary import SPECIAL_TOKENS, add_layout_tokens, save_tokenizer
+    from training.networks.vocabulary import SPECIAL_TOKENS, add_layout_tokens, save_tokenizer
 
     path = tmp_path_factory.mktemp("bert")
     words = [*SPECIAL_TOKENS, *"做好帮工作，。", "winnow", "win", "##now", "##s", "a", "3", "##mm"]

@@ -10,7 +10,7 @@ import pytest
 from filter.errors import UsageError
 from training.config import DataConfig, TrainConfig, data_paths, load_config
 from training.config_files import config_path, dotted_keys, read_yaml, validated
-from training.pretrain_config import load_pretrain_config
+from training.pretraining.config import load_pretrain_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -15,14 +15,14 @@ from filter.errors import UsageError
 from filter.labels import LABELS
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig
-from training.corpus import CorpusError, LabelledPage, read_labelled
+from training.corpus.records import CorpusError, LabelledPage, read_labelled
 from training.data import IGNORED, Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_prose
 from training.injection.material import read_material
 from training.inputs import read_inputs
 from training.label_set import injected_labels, with_labels
-from training.vocabulary import build_tokenizer, count_characters, select_characters
+from training.networks.vocabulary import build_tokenizer, count_characters, select_characters
 
 WINDOW = 200
 

@@ -162,7 +162,7 @@ def test_traditional_pages_keep_their_spans(prose: ProseStore, material: Materia
 def test_labelled_pages_are_injected_into_their_prose_alone(
     injector: Injector, corpus: Path
 ) -> None:
-    from training.corpus import read_labelled
+    from training.corpus.records import read_labelled
 
     for host in read_labelled(corpus / "labelled.jsonl"):
         page = injector.into(host, 5)

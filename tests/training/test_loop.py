@@ -11,7 +11,7 @@ import pytest
 
 from filter import ContentFilter
 from filter.cli.app import run
-from training.corpus import LabelledPage, read_labelled
+from training.corpus.records import LabelledPage, read_labelled
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_prose
 from training.injection.material import Material
@@ -36,9 +36,7 @@ def pages(corpus: Path) -> list[LabelledPage]:
     made = []
     for index, page in enumerate(injector.pages(0, PAGES)):
         spans = [s for s in page.spans if page.text[s.start : s.end].strip()]
-        made.append(
-            LabelledPage(f"page-{index}", page.text, spans, source=f"site-{index % SITES}")
-        )
+        made.append(LabelledPage(f"page-{index}", page.text, spans, source=f"site-{index % SITES}"))
     return made
 
 
@@ -101,7 +99,9 @@ def test_a_labelled_corpus_becomes_a_filter(
         for name in ("train", "tune", "test")
     }
     assert all(sites.values())
-    assert not sites["train"] & (sites["tune"] | sites["test"]) and not sites["tune"] & sites["test"]
+    assert (
+        not sites["train"] & (sites["tune"] | sites["test"]) and not sites["tune"] & sites["test"]
+    )
 
     model = tmp_path / "run" / "model"
     winnow(

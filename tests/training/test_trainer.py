@@ -14,12 +14,12 @@ from filter.errors import WinnowError
 from training import trainer
 from training.config import TrainConfig, load_config
 from training.config_files import read_yaml, write_yaml
-from training.corpus import read_corpora
+from training.corpus.records import read_corpora
 from training.inputs import read_inputs, write_held_out
 from training.machine import pick_attention
+from training.model_files.release import release
 from training.optimizer import build_optimizer, trapezoid
 from training.provenance import read_provenance
-from training.release import release
 from training.run_directory import claim
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from filter.spans import Span
-from training.corpus import LabelledPage
+from training.corpus.records import LabelledPage
 from training.injection import damage, strings
 from training.injection.corpus import ProseStore
 from training.injection.material import Material

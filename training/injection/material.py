@@ -20,7 +20,7 @@ from filter.errors import WinnowError
 from filter.files import open_bytes
 
 if TYPE_CHECKING:
-    from training.corpus import LabelledPage
+    from training.corpus.records import LabelledPage
 
 Block = list[tuple[str, str]]
 """Consecutive ``(text, label)`` pieces taken from one real page, line breaks included."""

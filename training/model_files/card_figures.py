@@ -1,0 +1,169 @@
+"""The figures in a model card: what was measured, beside what, and the weak spots that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from filter.labels import IN_SENTENCE
+from training.evaluation.tables import HEADLINES, PROSE_HEADLINES, shown
+
+WEAK = 0.7
+"""Recall below which a label or a kind of page is named as a weak spot."""
+
+FEW = 10
+"""Spans, or pages, below which a figure is said to rest on few."""
+
+BASELINE = "linear baseline"
+"""The entry of metrics.json that is not this model's."""
+
+
+def figures(data: str, result: Mapping[str, Any]) -> str:
+    """The figures of one evaluation."""
+    model = result["model"]
+    parts = [
+        f"## Figures: {data}\n",
+        f"Engine {model['engine']}, threshold {model['threshold']:g}. Intervals are of 95%, over"
+        " pages.\n",
+    ]
+    labelled, prose = result.get("labelled"), result.get("prose")
+    if labelled:
+        parts.append(
+            f"{labelled['pages']:,} labelled pages, {labelled['pages_with_spam']:,} with spam;"
+            f" {labelled['spam_characters']:,} characters of spam,"
+            f" {labelled['prose_characters']:,} of prose.\n"
+        )
+        parts.append(_headlines(labelled, HEADLINES))
+        rows = [
+            (label, f"{own['spans']:,}", f"{own['characters']:,}",
+             shown("recall", own["recall"]), shown("recall", own["span_recall"]))
+            for label, own in labelled["by_label"].items()
+            if own["spans"]
+        ]  # fmt: skip
+        parts.append(table(("label", "spans", "characters", "recall", "whole spans"), rows))
+        kinds = labelled.get("by_kind", {})
+        if len(kinds) > 1:
+            names = ("recall", "macro_recall", "in_sentence_recall", "prose_loss")
+            rows = [
+                (
+                    kind,
+                    f"{own['pages']:,}",
+                    *("" if own.get(name) is None else shown(name, own[name]) for name in names),
+                )
+                for kind, own in kinds.items()
+            ]
+            parts.append(
+                table(("kind", "pages", "recall", "macro", "in-sentence", "prose loss"), rows)
+            )
+    if prose:
+        parts.append(
+            f"Plain prose, {prose['pages']:,} pages, {prose['prose_characters']:,} characters:\n"
+        )
+        parts.append(_headlines(prose, PROSE_HEADLINES))
+    return "\n".join(parts)
+
+
+def _headlines(figures: Mapping[str, Any], names: Iterable[tuple[str, str]]) -> str:
+    intervals = figures.get("intervals", {})
+    rows = [
+        (
+            words,
+            shown(name, figures[name]),
+            " to ".join(shown(name, value) for value in intervals.get(name, ())),
+        )
+        for name, words in names
+        if figures.get(name) is not None
+    ]
+    return table(("figure", "value", "interval"), rows)
+
+
+def baseline_section(
+    metrics: Mapping[str, Mapping[str, Any]], baseline: Mapping[str, Any] | None
+) -> str:
+    """The first of the evaluations, beside the linear model on the same pages."""
+    data, result = next(iter(metrics.items()), ("", {}))
+    if not baseline or "labelled" not in baseline or "labelled" not in result:
+        return ""
+    ours, theirs = result["labelled"], baseline["labelled"]
+    rows = [
+        (words, shown(name, ours[name]), shown(name, theirs[name]))
+        for name, words in HEADLINES
+        if ours.get(name) is not None and theirs.get(name) is not None
+    ]
+    return (
+        f"## Beside a linear model\n\nA logistic regression over the character n-grams near each"
+        f" character, through the same decoder, on {data}:\n\n"
+        + table(("figure", "this model", "linear model"), rows)
+    )
+
+
+def onnx_section(report: Mapping[str, Any] | None) -> str:
+    """What the ONNX files cost: onnx/export.json."""
+    if not report:
+        return ""
+    rows = [
+        (dtype, f"{own['bytes'] / 1e6:.1f} MB", f"{own['mean_error']:.1e}",
+         f"{own['p99_error']:.1e}", f"{own['max_error']:.1e}",
+         *_found(own.get("accuracy")))
+        for dtype, own in report["files"].items()
+    ]  # fmt: skip
+    if report["torch"]:
+        rows.append(("torch, float32", "", "", "", "", *_found(report["torch"])))
+    pages = f"{report['pages']:,} pages" if report["pages"] else "generated text"
+    return (
+        f"## ONNX\n\nDifference of the probability of spam from torch in float32, on {pages}:\n\n"
+        + table(
+            ("format", "size", "mean", "99th percentile", "largest", "macro recall", "prose loss"),
+            rows,
+        )
+    )
+
+
+def _found(accuracy: Mapping[str, Any] | None) -> tuple[str, str]:
+    if not accuracy:
+        return "", ""
+    return (
+        shown("macro_recall", accuracy["macro_recall"]),
+        shown("prose_loss", accuracy["prose_loss"]),
+    )
+
+
+def weak_spots(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the figures say it is bad at, and what they rest on, a sentence each."""
+    found = []
+    for data, result in metrics.items():
+        labelled = result.get("labelled")
+        if not labelled:
+            continue
+        for label, own in labelled["by_label"].items():
+            if own["spans"] and own["recall"] is not None and own["recall"] < WEAK:
+                found.append(
+                    f"`{label}`: {own['recall']:.0%} of its characters are found ({data},"
+                    f" {own['spans']:,} spans)."
+                )
+            elif 0 < own["spans"] < FEW:
+                found.append(f"`{label}`: only {own['spans']} spans in {data} to judge it by.")
+        for kind, own in labelled.get("by_kind", {}).items():
+            inside = own.get("in_sentence_recall")
+            if inside is not None and inside < WEAK:
+                found.append(
+                    f"Pages of the kind {kind}: {inside:.0%} of the characters of"
+                    f" {' and '.join(IN_SENTENCE)} spans are found ({data},"
+                    f" {own['pages']:,} pages)."
+                )
+        loss = labelled["clean_prose_loss"]
+        if loss:
+            found.append(
+                f"Clean pages that look like spam lose {loss:.2%} of their prose ({data},"
+                f" {labelled['clean_pages']:,} pages)."
+            )
+    return found
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; columns that are empty all the way are left out."""
+    body = [list(row) for row in rows]
+    used = [i for i in range(len(header)) if any(row[i] for row in body)]
+    lines = [[header[i] for i in used], [":--" if i == 0 else "--:" for i in used]]
+    lines += [[row[i].replace("|", "\\|").replace("\n", " ") for i in used] for row in body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -1,0 +1,1 @@
+"""Networks and their vocabularies: loaded from a base, or new."""

@@ -1,0 +1,1 @@
+"""Pretraining a small encoder on raw prose, for those who have no hub."""
