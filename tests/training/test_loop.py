@@ -99,9 +99,7 @@ def test_a_labelled_corpus_becomes_a_filter(
         for name in ("train", "tune", "test")
     }
     assert all(sites.values())
-    assert (
-        not sites["train"] & (sites["tune"] | sites["test"]) and not sites["tune"] & sites["test"]
-    )
+    assert sum(map(len, sites.values())) == SITES
 
     model = tmp_path / "run" / "model"
     winnow(

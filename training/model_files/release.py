@@ -4,9 +4,7 @@
 
 Exports int8, calibrates on the run's tuning pages and on held-out prose, and judges the result on
 pages that no choice was made on: the test files, held-out prose of other documents,
-injected pages and labelled pages of held-out sources. The linear baseline is put beside it. Heads,
-tails, adverts and marks of the injected pages are lent by training pages: their figures for links,
-adverts and boilerplate flatter the model.
+injected pages and labelled pages of held-out sources. The linear baseline is put beside it.
 """
 
 from __future__ import annotations

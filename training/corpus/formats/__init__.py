@@ -19,7 +19,7 @@ from training.corpus.formats.pages import RawPage, ReadOptions, Reject, read_ite
 from training.corpus.records import LabelledPage
 
 FORMATS = {
-    "jsonl": "training.formats.jsonl",
+    "jsonl": "training.corpus.formats.jsonl",
     "label-studio": "training.corpus.formats.label_studio",
     "doccano": "training.corpus.formats.doccano",
     "conll": "training.corpus.formats.conll",
