@@ -22,7 +22,7 @@ from filter.engines import create_engine
 from filter.errors import UsageError, WinnowError, unknown
 from filter.language import han_share
 from filter.model_directory import locate, read_model_directory
-from filter.spans import FilteredPage
+from filter.spans import FilteredPage, Span
 from filter.text import replace_surrogates
 from filter.tokenizer import PageTokenizer
 from filter.windows import merge_windows, plan_windows, spread_to_characters
@@ -120,6 +120,11 @@ class ContentFilter:
     def threshold(self) -> float:
         """Probability from which spam is cut, unless a call says otherwise."""
         return self._threshold
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """Labels that are left in the page, unless a call says otherwise."""
+        return self._keep
 
     @property
     def engine(self) -> str:
@@ -226,11 +231,10 @@ class ContentFilter:
         threshold: float,
         keep: tuple[str, ...],
     ) -> FilteredPage:
-        is_chinese = not self.decoder.min_han or han_share(text) >= self.decoder.min_han
+        if self.decoder.min_han and han_share(text) < self.decoder.min_han:
+            return FilteredPage(text, (), (), self.engine, self.model_hash)
 
-        def spans(kept: tuple[str, ...]) -> Any:
-            if not is_chinese:
-                return ()
+        def spans(kept: tuple[str, ...]) -> tuple[Span, ...]:
             return tuple(
                 decode_spans(
                     text,

@@ -30,7 +30,8 @@ import pytest
 from filter import ContentFilter
 from filter.labels import LABELS
 from filter.tokenizer import code_points
-from training.corpus.records import LabelledPage, ignored_mask, label_array, read_labelled, span_ids
+from training.corpus.arrays import ignored_mask, label_array, span_ids
+from training.corpus.records import LabelledPage, read_labelled
 from training.evaluation.counts import PageCounts, page_counts
 from training.evaluation.metrics import summarize
 

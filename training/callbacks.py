@@ -46,7 +46,8 @@ class Rhythm(TrainerCallback, ExportableState):
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
     ) -> None:
-        if state.best_metric is None or metrics[f"eval_{SCORE}"] > state.best_metric:
+        score = metrics.get(f"eval_{SCORE}")  # none where there is no spam to find
+        if score is not None and (state.best_metric is None or score > state.best_metric):
             control.should_save = True
 
 

@@ -21,7 +21,8 @@ from filter.tokenizer import PageTokenizer
 from filter.windows import merge_windows, plan_windows, spread_to_characters
 from training.callbacks import SCORE
 from training.config import TrainConfig
-from training.corpus.records import LabelledPage, ignored_mask, label_array
+from training.corpus.arrays import ignored_mask, label_array
+from training.corpus.records import LabelledPage
 from training.evaluation.curves import recall_at_prose_loss
 
 WINDOWS_AT_ONCE = 32
@@ -116,6 +117,11 @@ class CharacterTrainer(Trainer):
         return spread_to_characters(merged, encoding.starts, encoding.ends, len(text))
 
 
+def has_spam(pages: Sequence[LabelledPage], labels: Sequence[str]) -> bool:
+    """Whether there is a character of spam that counts: without one, checkpoints have no score."""
+    return any((label_array(page, labels)[~ignored_mask(page)] > 0).any() for page in pages)
+
+
 def evaluation_figures(
     pages: Sequence[LabelledPage],
     probabilities: Sequence[NDArray[np.float32]],
@@ -133,7 +139,7 @@ def evaluation_figures(
 
     Returns:
         Threshold and recall; the share cut of each label, on real and on injected pages; the mean
-        over both of the mean over labels as ``mean_recall``, 0 where there is no spam to find.
+        over both of the mean over labels as ``mean_recall``, absent where there is no spam to find.
     """
     spam = np.concatenate([1.0 - rows[:, 0] for rows in probabilities])
     gold = np.concatenate([label_array(page, labels) for page in pages])
@@ -156,5 +162,6 @@ def evaluation_figures(
         if recalls:
             figures[f"{name}_macro"] = float(np.mean(recalls))
     macros = [value for name, value in figures.items() if name.endswith("_macro")]
-    figures[SCORE] = float(np.mean(macros)) if macros else 0.0
+    if macros:
+        figures[SCORE] = float(np.mean(macros))
     return figures

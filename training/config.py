@@ -1,23 +1,19 @@
 """One YAML a training run; every key checked, unknown keys refused with the nearest right name.
 
-`load_config` takes a path or the name of a file in ``configs/`` (which the wheel carries), then
-dotted overrides such as ``optimizer.learning_rate=1e-3``.
+`training.config_files` reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from filter.errors import UsageError
 from filter.labels import LABELS, PROSE
-from training.config_files import config_path, override, read_yaml, validated
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Above0 = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -130,13 +126,13 @@ class OptimizerConfig(Section):
     """Muon for the encoder's matrices and AdamW for the rest, or AdamW alone."""
 
     name: Literal["muon", "adamw"] = "muon"
-    learning_rate: float = 2e-3
-    adamw_learning_rate: float = 1e-3
-    weight_decay: float = 0.01
+    learning_rate: Above0 = 2e-3
+    adamw_learning_rate: Above0 = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup: Rate = 0.02
     decay: Rate = 0.3
     """Share of the steps over which the rate falls linearly to zero, at the end."""
-    gradient_clip: float = 1.0
+    gradient_clip: Above0 = 1.0
 
 
 class LossConfig(Section):
@@ -282,27 +278,3 @@ def _check_labels(labels: list[str]) -> None:
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise ValueError(f"labels: '{twice[0]}' is named twice")
-
-
-def load_config(name: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
-    """Reads, overrides and checks a training configuration."""
-    values = override(read_yaml(name), overrides)
-    return validated(TrainConfig, values, where=str(config_path(name)))
-
-
-def data_paths(config: DataConfig, patterns: Iterable[str]) -> list[Path]:
-    """The files that some patterns name below the data root, sorted.
-
-    Raises:
-        UsageError: a pattern matches nothing.
-    """
-    found: list[Path] = []
-    for pattern in patterns:
-        path = Path(config.root) / pattern
-        matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
-        if not matches:
-            raise UsageError(
-                f"{path}: no such file; set data.root or data paths (data.root is '{config.root}')"
-            )
-        found += matches
-    return found

@@ -1,6 +1,8 @@
 """Configuration files: found by path or by name, overridden by dotted keys, checked key by key.
 
-What is wrong is one line that names the file, the key, the value and the nearest right key.
+`load_config` takes a path or the name of a file in ``configs/`` (which the wheel carries), then
+dotted overrides such as ``optimizer.learning_rate=1e-3``. What is wrong is one line that names the
+file, the key, the value and the nearest right key.
 """
 
 from __future__ import annotations
@@ -14,10 +16,35 @@ from pydantic import BaseModel, ValidationError
 
 from filter.errors import UsageError, nearest
 from filter.files import atomic_write
+from training.config import DataConfig, TrainConfig
 
 Model = TypeVar("Model", bound=BaseModel)
 
 _TYPE_NAMES = frozenset({"bool", "dict", "float", "int", "str"})
+
+
+def load_config(name: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Reads, overrides and checks a training configuration."""
+    values = override(read_yaml(name), overrides)
+    return validated(TrainConfig, values, where=str(config_path(name)))
+
+
+def data_paths(config: DataConfig, patterns: Iterable[str]) -> list[Path]:
+    """The files that some patterns name below the data root, sorted.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        path = Path(config.root) / pattern
+        matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
+        if not matches:
+            raise UsageError(
+                f"{path}: no such file; set data.root or data paths (data.root is '{config.root}')"
+            )
+        found += matches
+    return found
 
 
 def config_path(name: str | Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import zlib
@@ -14,7 +13,9 @@ from pathlib import Path
 from filter.errors import UsageError
 from filter.files import atomic_write
 from filter.tokenizer import PageTokenizer
-from training.config import TrainConfig, data_paths
+from training.config import TrainConfig
+from training.config_files import data_paths
+from training.corpus.formats import jsonl
 from training.corpus.records import LabelledPage, read_labelled
 from training.corpus.table import load_pages
 from training.data import Stream, WindowDataset
@@ -139,14 +140,7 @@ def write_held_out(inputs: Inputs, directory: Path) -> None:
 
 def _write(path: Path, pages: Iterable[LabelledPage]) -> None:
     with atomic_write(path) as stream:
-        for page in pages:
-            record = {"id": page.id, "text": page.text, "source": page.source, "kind": page.kind}
-            if page.labelled:
-                record["spans"] = [
-                    {"start": span.start, "end": span.end, "label": span.label}
-                    for span in page.spans
-                ]
-            stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        jsonl.write(pages, stream)
 
 
 def read_inputs(config: TrainConfig) -> Inputs:

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from filter.errors import UsageError, unknown
 from filter.labels import LABELS, PROSE
-from training.config import DataConfig, TrainConfig, data_paths
+from training.config import DataConfig, TrainConfig
+from training.config_files import data_paths
 from training.corpus.records import read_labelled
 
 

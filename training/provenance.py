@@ -21,7 +21,8 @@ from typing import Any
 
 from filter import __version__
 from filter.files import atomic_write
-from training.config import TrainConfig, data_paths
+from training.config import TrainConfig
+from training.config_files import data_paths
 
 logger = logging.getLogger(__name__)
 

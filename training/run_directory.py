@@ -17,7 +17,7 @@ import logging
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ FREE = {
     "workers", "device", "compile", "attention", "data.root", "card",
 }  # fmt: skip
 """What may differ when a run goes on; the rest would make it another one."""
+
+MADE_AT_START = ("tokenizer", "held-out", "provenance.json")
+"""What a start leaves that failed before the first checkpoint."""
 
 TENSOR_FILES = ("optimizer.pt", "scheduler.pt")
 NO_ROOM = re.compile(
@@ -56,6 +59,8 @@ def with_inlined_recipe(config: TrainConfig) -> TrainConfig:
 def claim(config: TrainConfig) -> None:
     """Writes the resolved configuration, or checks that the directory is this run's.
 
+    A start that came to no checkpoint is no run: what it made is thrown away.
+
     Raises:
         WinnowError: another run is there.
     """
@@ -69,12 +74,24 @@ def claim(config: TrainConfig) -> None:
             for key in {**now, **before}
             if before.get(key) != now.get(key) and not {key, key.partition(".")[0]} & FREE
         ]
-        if changed:
+        if not checkpoints(output) and not (output / "model").exists():
+            _remove_start(output, own=(before.get("tokenizer"), config.tokenizer))
+        elif changed:
             raise WinnowError(
                 f"{output}: holds another run ({', '.join(changed)} differ); name another output"
             )
     output.mkdir(parents=True, exist_ok=True)
     write_yaml(path, resolved)
+
+
+def _remove_start(output: Path, *, own: Iterable[str | None]) -> None:
+    """Deletes what a start made, but for directories that the user named."""
+    named = [Path(path).resolve() for path in own if path is not None]
+    for path in (output / name for name in MADE_AT_START):
+        if path.is_dir() and path.resolve() not in named:
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ it was stopped. Trials that do worse than the median of the others at the same s
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,21 +186,22 @@ class Report(TrainerCallback):
         self.best: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        for entry in state.log_history:  # of a trial that goes on
-            self._note(entry)
+        self.note(state.log_history)  # of a trial that goes on
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
     ) -> None:
-        self._note(metrics)
+        self.note([metrics])
         self.trial.report(metrics.get(self.metric, 0.0), state.global_step)
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
-    def _note(self, entry: dict[str, float]) -> None:
-        if self.metric in entry:
-            value = entry[self.metric]
-            self.best = value if self.best is None else self.better(self.best, value)
+    def note(self, entries: Iterable[dict[str, float]]) -> None:
+        """Takes the best figure of some entries of a log."""
+        for entry in entries:
+            if self.metric in entry:
+                value = entry[self.metric]
+                self.best = value if self.best is None else self.better(self.best, value)
 
 
 def _run(
@@ -212,6 +214,10 @@ def _run(
     changed = _with({**values, "output": str(output / directory)}, chosen)
     report = Report(trial, settings)
     train(validated(TrainConfig, changed, where=f"{where}: {directory}"), callbacks=[report])
+    if report.best is None:
+        # The run was done already: a search was killed before it had noted so.
+        with (output / directory / "log.jsonl").open(encoding="utf-8") as lines:
+            report.note(map(json.loads, lines))
     if report.best is None:
         raise WinnowError(f"{output / directory}: was never evaluated for '{settings.metric}'")
     return report.best

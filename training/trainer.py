@@ -2,7 +2,7 @@
 
 Running the same configuration again goes on from the last checkpoint, exactly; a finished run says
 so. The best checkpoint is the one with the highest mean recall over labels at a fixed prose loss,
-on pages that training does not see; with nothing to judge on it is the last. Under `torchrun` or
+on pages that training does not see; with no spam among them it is the last. Under `torchrun` or
 `accelerate launch` the first process reads, writes and reports, and all of them train.
 """
 
@@ -24,7 +24,7 @@ from filter.errors import UsageError
 from filter.tokenizer import PageTokenizer
 from training import provenance
 from training.callbacks import SCORE, LogFile, RateLog, Rhythm
-from training.character_trainer import CharacterTrainer, collate
+from training.character_trainer import CharacterTrainer, collate, has_spam
 from training.config import TrainConfig
 from training.inputs import Inputs, read_inputs, write_held_out
 from training.label_set import with_labels
@@ -33,6 +33,7 @@ from training.machine import device_name, pick_attention, place_arguments, set_a
 from training.model_files.card import write_card
 from training.networks.bases import base_directory
 from training.networks.model import load_base, new_encoder
+from training.networks.vocabulary import make_tokenizer
 from training.optimizer import build_optimizer, trapezoid
 from training.reporting import reporting_callbacks, require_reporters
 from training.run_directory import (
@@ -93,7 +94,7 @@ def train(
             inputs = read_inputs(config)
             if first and not (output / "held-out").is_dir():
                 write_held_out(inputs, output / "held-out")
-            tokenizer_directory = make_tokenizer(config, inputs, output / "tokenizer")
+            tokenizer_directory = make_tokenizer(config, inputs.texts(), output / "tokenizer")
         record = _record(config, arguments, checkpoint, repeats) if first else None
         tokenizer = PageTokenizer.from_directory(tokenizer_directory)
         model = make_model(config, inputs, tokenizer, warm=checkpoint is None)
@@ -120,28 +121,6 @@ def train(
     if arguments.world_size > 1:
         torch.distributed.destroy_process_group()
     return target
-
-
-def make_tokenizer(config: TrainConfig, inputs: Inputs, output: Path) -> Path:
-    """The run's tokenizer: the configuration's own, the base's made to see layout, or a new one."""
-    from training.networks.vocabulary import (
-        build_tokenizer,
-        count_characters,
-        extend_tokenizer,
-        select_characters,
-    )
-
-    if config.tokenizer is not None:
-        return Path(config.tokenizer)
-    if (output / "tokenizer_config.json").is_file():
-        return output
-    if config.base is not None:
-        added = extend_tokenizer(config.base, output)
-        logger.info("%d layout tokens are new to %s", added, config.base)
-    else:
-        counts = count_characters(inputs.texts())
-        build_tokenizer(select_characters(counts, size=config.vocabulary_size), output)
-    return output
 
 
 def make_model(
@@ -208,13 +187,22 @@ def build_trainer(
     """The Trainer of a configuration.
 
     Raises:
-        UsageError: checkpoints are to be compared and there is nothing to compare them on.
+        UsageError: checkpoints are to be compared and there is nothing to compare them on, or the
+            run is to be stopped early and there is no spam to go by.
     """
     pages = inputs.evaluation_pages()
     if config.evaluates and not pages:
         raise UsageError(
             "evaluation: no pages (evaluation.labelled is empty, no prose is held out)"
         )
+    if config.evaluates and not has_spam(pages, config.labels):
+        if config.early_stopping is not None:
+            raise UsageError(
+                "early_stopping has nothing to go by: the evaluation pages have no spam; name some"
+                " that have in evaluation.labelled, or leave early_stopping out"
+            )
+        logger.info("no spam on the evaluation pages: the last checkpoint is taken, not the best")
+        arguments.load_best_model_at_end, arguments.metric_for_best_model = False, None
     set_attention(model, pick_attention(config, arguments.device))
     optimizer = build_optimizer(model, config.optimizer)
     schedule = partial(

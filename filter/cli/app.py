@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from filter.cli import corpus, evaluation, models, training
+from filter.cli import conversion, corpus, evaluation, models, selection, training
 from filter.cli.clean import clean
 from filter.cli.parsing import Command, Group
 from filter.cli.spans import spans
@@ -31,7 +31,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (clean, spans, *corpus.VERBS, *training.VERBS, *evaluation.VERBS, *models.VERBS):
+for verb in (
+    *(clean, spans),
+    *conversion.VERBS,
+    *training.VERBS,
+    *evaluation.VERBS,
+    *models.VERBS,
+    *selection.VERBS,
+):
     app.command(cls=Command)(verb)
 app.add_typer(corpus.corpus)
 

@@ -1,33 +1,31 @@
-"""Verbs that bring a labelled corpus in, look at it and split it."""
+"""The group ``corpus``: verbs that look at a labelled corpus and split it."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from filter.cli import options
 from filter.cli.pages import check_output
 from filter.cli.parsing import Command, Group
+from filter.cli.show import console
 from filter.cli.training import training_extra
 from filter.errors import UsageError, unknown
 from filter.files import COMPRESSED, atomic_write, require_file
 
-if TYPE_CHECKING:
-    from training.corpus.formats.pages import Reject
-
-Corpora = Annotated[list[str], typer.Argument(metavar="FILE", help="Labelled jsonl.")]
+Corpora = Annotated[
+    list[str], typer.Argument(metavar="FILE", help="Labelled jsonl, as winnow convert writes it.")
+]
 Format = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="table or json. [default: table]")
 ]
 Similarity = Annotated[
     float,
-    typer.Option("--similarity", metavar="J", help="Jaccard similarity that makes a copy."),
+    typer.Option("--similarity", metavar="J", help="Jaccard similarity that makes pages copies."),
 ]
 
 corpus = typer.Typer(
@@ -47,90 +45,6 @@ def root(context: typer.Context) -> None:
         raise typer.Exit
 
 
-def convert(
-    source: Annotated[str, typer.Argument(metavar="IN", help="The file to read; - is stdin.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; - is stdout.")],
-    input_format: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="FORMAT",
-            help="jsonl, label-studio, doccano or conll. [default: guess]",
-        ),
-    ] = None,
-    output_format: Annotated[
-        str | None,
-        typer.Option("--to", metavar="FORMAT", help="The same. [default: by OUT's extension]"),
-    ] = None,
-    text_key: options.TextKey = None,
-    offsets: Annotated[
-        str,
-        typer.Option("--offsets", metavar="UNIT", help="auto, code-points or utf-16."),
-    ] = "auto",
-    on_overlap: Annotated[
-        str,
-        typer.Option(
-            "--on-overlap", metavar="WAY", help="Of overlapping spans: refuse, first or longest."
-        ),
-    ] = "refuse",
-    predictions: Annotated[
-        bool,
-        typer.Option(
-            "--predictions", help="Take Label Studio's predictions where nothing else is."
-        ),
-    ] = False,
-    joiner: Annotated[
-        str, typer.Option("--joiner", metavar="TEXT", help="Between the tokens of a CoNLL file.")
-    ] = "",
-    label_config: Annotated[
-        str | None,
-        typer.Option(
-            "--label-config", metavar="FILE", help="Write Label Studio's labelling configuration."
-        ),
-    ] = None,
-    rejects: Annotated[
-        str | None,
-        typer.Option(
-            "--rejects", metavar="FILE", help="Write refused records here, as jsonl, and go on."
-        ),
-    ] = None,
-    force: options.Force = False,
-    quiet: options.Quiet = False,
-) -> int:
-    """Turn the export of a label tool into a corpus, or a corpus into tasks for one.
-
-    Every offset is held against the text that was exported with it. Offsets that a browser counted
-    in UTF-16 units are recognised and corrected; a span that fits nowhere is refused.
-    """
-    require_file(source)
-    check_output(target, [], beside=(rejects, label_config), force=force)
-    with training_extra(), ExitStack() as stack:
-        from training.corpus.formats.conversion import convert as run
-
-        done = run(
-            source,
-            target,
-            input_format=input_format,
-            output_format=output_format,
-            text_key=text_key,
-            offsets=offsets,
-            on_overlap=on_overlap,
-            predictions=predictions,
-            joiner=joiner,
-            labelling_config=label_config,
-            reject=_writer(stack, rejects) if rejects is not None else None,
-        )
-    if not quiet:
-        kinds = ", ".join(f"{label} {count:,}" for label, count in done.spans.most_common())
-        total = f"{done.pages:,} pages, {done.spans.total():,} spans"
-        print(f"winnow: {total}" + (kinds and f" ({kinds})"), file=sys.stderr)
-        for note, count in done.notes.items():
-            print(f"winnow: {note}: {count:,}", file=sys.stderr)
-        if done.rejected:
-            print(f"winnow: records rejected: {done.rejected:,}", file=sys.stderr)
-    return 1 if done.rejected else 0
-
-
 @corpus.command(cls=Command)
 def check(
     files: Corpora,
@@ -138,7 +52,7 @@ def check(
     text_key: options.TextKey = None,
     similarity: Similarity = 0.8,
 ) -> int:
-    """Look for broken records, copies, leaks between files and doubtful labels.
+    """Look for broken records, copies, leaks and doubtful labels.
 
     Several files are taken for splits of one corpus: what is in two of them is a problem. Exits
     with 1 if there are problems; warnings alone are 0.
@@ -173,7 +87,7 @@ def stats(files: Corpora, shown_as: Format = None, text_key: options.TextKey = N
             print(json.dumps(result, ensure_ascii=False, indent=2))
             return 0
         for table in stats_tables(result):
-            _print_table(table)
+            console().print(table)
     return 0
 
 
@@ -182,20 +96,27 @@ def split(
     files: Corpora,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Where the files are written."),
+        typer.Option("--output", "-o", metavar="DIR", help="Directory to write to; required."),
     ] = None,
-    tune: Annotated[float, typer.Option("--tune", metavar="SHARE", help="For thresholds.")] = 0.1,
-    test: Annotated[float, typer.Option("--test", metavar="SHARE", help="For figures.")] = 0.1,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of equally good splits.")] = 0,
+    tune: Annotated[
+        float,
+        typer.Option("--tune", metavar="SHARE", help="Share of pages to choose thresholds on."),
+    ] = 0.1,
+    test: Annotated[
+        float, typer.Option("--test", metavar="SHARE", help="Share of pages to measure on.")
+    ] = 0.1,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Which of the equally good splits.")
+    ] = 0,
     by: Annotated[
         str,
-        typer.Option("--by", metavar="NAME", help="source: no site on two sides; or page."),
+        typer.Option("--by", metavar="NAME", help="What stays whole: source (a site) or page."),
     ] = "source",
     text_key: options.TextKey = None,
     similarity: Similarity = 0.8,
     force: options.Force = False,
 ) -> int:
-    """Write train, tune and test files, with no site and no copy on two sides.
+    """Write train, tune and test files that share no site and no copy.
 
     Pages without a source stand for themselves; with --by page all do, but for copies. Records are
     written as they are, compressed if the first file is.
@@ -205,7 +126,7 @@ def split(
     _require(files, similarity)
     with training_extra():
         from training.corpus.records import CorpusError, read_records
-        from training.corpus.split import BY, shares, split_corpus
+        from training.corpus.split import BY, shares, split_corpus, split_table
 
         if by not in BY:
             raise UsageError(unknown("grouping", by, BY))
@@ -223,23 +144,8 @@ def split(
                 pages.append(page)
         made = split_corpus(pages, wanted, by=by, seed=seed, threshold=similarity)
         _write_split(records, made.sides, targets)
-        _print_table(_split_table(pages, made.sides, made.groups, targets))
+        console().print(split_table(pages, made, targets))
     return 0
-
-
-VERBS = (convert,)
-"""The verbs of this module beside the group `corpus`."""
-
-
-def _writer(stack: ExitStack, rejects: str) -> Callable[[Reject], None]:
-    from filter.documents import json_line
-
-    stream = stack.enter_context(atomic_write(rejects))
-
-    def write(reject: Reject) -> None:
-        stream.write(json_line(reject.as_dict()))
-
-    return write
 
 
 def _shown_as(name: str | None) -> str:
@@ -252,6 +158,8 @@ def _shown_as(name: str | None) -> str:
 def _require(files: list[str], similarity: float = 1.0) -> None:
     for path in files:
         require_file(path)
+        if files.count(path) > 1:
+            raise UsageError(f"{path}: named twice")
     if not 0 < similarity <= 1:
         raise UsageError(f"--similarity must be above 0 and at most 1, not {similarity}")
 
@@ -267,40 +175,3 @@ def _write_split(records: list[Any], sides: dict[str, list[int]], targets: dict[
             stream = stack.enter_context(atomic_write(targets[side]))
             for number in numbers:
                 stream.write(json_line(records[number]))
-
-
-def _split_table(
-    pages: list[Any],
-    sides: dict[str, list[int]],
-    groups: dict[str, int],
-    targets: dict[str, str],
-) -> Any:
-    from rich.table import Table
-
-    from training.corpus.stats import corpus_stats
-
-    counts = {side: corpus_stats(pages[i] for i in numbers) for side, numbers in sides.items()}
-    labels = sorted({label for count in counts.values() for label in count["labels"]})
-    table = Table()
-    table.add_column("")
-    for side in sides:
-        table.add_column(targets[side], justify="right", overflow="fold")
-    figures = {
-        "pages": [count["pages"] for count in counts.values()],
-        "groups": list(groups.values()),
-        "spans": [count["spans"] for count in counts.values()],
-        "characters": [count["characters"] for count in counts.values()],
-    }
-    for label in labels:
-        rows = (count["labels"].get(label) for count in counts.values())
-        figures[f"  of {label}"] = [row["characters"] if row else 0 for row in rows]
-    for name, row in figures.items():
-        table.add_row(name, *(f"{figure:,}" for figure in row))
-    return table
-
-
-def _print_table(table: Any) -> None:
-    from rich.console import Console
-
-    # A pipe has no width: tables are as wide there as they need to be.
-    Console(width=None if sys.stdout.isatty() else 120).print(table)

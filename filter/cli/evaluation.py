@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from filter.cli import options
-from filter.cli.models import PageLimit, ResultFile, Sources, model_and_files
+from filter.cli.models import model_and_files
 from filter.cli.pages import FilterOptions, check_output
+from filter.cli.show import console
 from filter.cli.training import training_extra
 from filter.errors import UsageError
 
@@ -28,7 +28,7 @@ def evaluate(
         ),
     ],
     model: options.Model = None,
-    output: ResultFile = None,
+    output: options.ResultFile = None,
     report: Annotated[
         str | None,
         typer.Option("--report", metavar="FILE", help="Write a page to read here, as HTML."),
@@ -51,10 +51,10 @@ def evaluate(
     threshold: options.Threshold = None,
     max_prose_loss: options.MaxProseLoss = None,
     keep: options.Keep = None,
-    source: Sources = None,
+    source: options.Sources = None,
     text_key: options.TextKey = None,
-    limit: PageLimit = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the intervals.")] = 0,
+    limit: options.PageLimit = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the intervals.")] = 0,
     device: options.Device = None,
     engine: options.Engine = None,
     dtype: options.Dtype = None,
@@ -70,6 +70,10 @@ def evaluate(
     model, files = model_and_files(arguments, model)
     if save and model is None:
         raise UsageError("--save writes into a model directory: name one before the files")
+    if save and keep:
+        raise UsageError(
+            "--keep and --save exclude each other: a model's figures are of all it cuts"
+        )
     check_output(output, [], beside=(errors, report), force=force)
     chosen = FilterOptions(
         model=model,
@@ -83,7 +87,7 @@ def evaluate(
     )
     with training_extra():
         from training.evaluation.evaluate import evaluate as measure
-        from training.evaluation.evaluate import save_metrics
+        from training.evaluation.saved import save_metrics
         from training.evaluation.tables import print_tables
         from training.model_files.card import refresh_card
 
@@ -107,10 +111,7 @@ def evaluate(
             save_metrics(model, result)
             refresh_card(model)
     if output != "-":
-        from rich.console import Console
-
-        # A pipe has no width: tables are as wide there as they need to be.
-        print_tables(result, Console(width=None if sys.stdout.isatty() else 120))
+        print_tables(result, console())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Verbs that tune, convert and better a model that is there, by way of ``training``."""
+"""Verbs that tune and convert a model that is there, by way of ``training``."""
 
 from __future__ import annotations
 
@@ -6,37 +6,26 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from filter.cli import options
-from filter.cli.pages import FilterOptions, check_output
-from filter.cli.sources import Reading, open_sources, reporter
+from filter.cli.pages import check_output
 from filter.cli.training import training_extra
-from filter.documents import json_line
-from filter.errors import UsageError, unknown
-from filter.files import atomic_write, base_name
+from filter.errors import UsageError
+from filter.files import base_name, require_file
 
-Sources = Annotated[
-    list[str] | None,
-    typer.Option("--source", metavar="NAME", help="Only pages of this source; repeat it for more."),
-]
-PageLimit = Annotated[
-    int | None,
-    typer.Option("--limit", metavar="N", min=1, help="Read at most N pages of each file."),
-]
-ResultFile = Annotated[
-    str | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the whole result here, as JSON."),
-]
+DATA = (".jsonl", ".ndjson", ".json", ".txt")
+"""Extensions of files, compressed or not: what has one is no model."""
 
 
 def model_and_files(arguments: Sequence[str], model: str | None) -> tuple[str | None, list[str]]:
     """What a command's arguments name: `[MODEL] FILE...`.
 
-    The first argument is the model if it is a directory, or if it is no file and others follow.
+    The first argument is the model if it is a directory, or if it is no file, others follow, and
+    it is not called as a file of pages would be.
 
     Args:
         arguments: As given.
@@ -46,11 +35,16 @@ def model_and_files(arguments: Sequence[str], model: str | None) -> tuple[str | 
         The model, None where none is named, and the files.
 
     Raises:
-        UsageError: Two models are named, or no file.
+        UsageError: Two models are named, or no file, or one that is not there.
     """
     files = list(arguments)
     first = files[0]
-    if os.path.isdir(first) or (len(files) > 1 and first != "-" and not os.path.exists(first)):
+    is_model = os.path.isdir(first)
+    if not is_model and len(files) > 1 and first != "-" and not os.path.exists(first):
+        if base_name(first).lower().endswith(DATA):
+            require_file(first)  # misspelt: a hub would be asked for it otherwise
+        is_model = True
+    if is_model:
         if model is not None:
             raise UsageError(f"two models are named: {first} and --model {model}; name one")
         model = files.pop(0)
@@ -100,15 +94,17 @@ def calibrate(
             help="Share of the pages that the threshold is chosen on, the rest is for the others.",
         ),
     ] = 0.5,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the draw of these.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Of the draw of these.")
+    ] = 0,
     temperature: Annotated[
         bool, typer.Option("--temperature/--no-temperature", help="Fit a temperature first.")
     ] = True,
     bias: Annotated[bool, typer.Option("--bias", help="Choose a bias a label, too.")] = False,
-    source: Sources = None,
+    source: options.Sources = None,
     text_key: options.TextKey = None,
-    limit: PageLimit = None,
-    output: ResultFile = None,
+    limit: options.PageLimit = None,
+    output: options.ResultFile = None,
     engine: options.Engine = None,
     dtype: options.Dtype = None,
     force: options.Force = False,
@@ -175,6 +171,8 @@ def export(
             help="Pages, labelled or not, to hold the files against; repeat it for more.",
         ),
     ] = None,
+    source: options.Sources = None,
+    text_key: options.TextKey = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, help="At most N pages of each file.")
     ] = 200,
@@ -212,11 +210,21 @@ def export(
         from training.model_files.export import export_onnx
         from training.model_files.fidelity import Limits
 
+        held_against = list(
+            read_corpora(
+                pages or (), sources=source or None, limit=limit, text_key=text_key or "text"
+            )
+        )
+        if pages and not held_against:
+            raise UsageError(
+                f"{', '.join(pages)}: no pages to hold the files against: the files, or these"
+                " sources in them, are empty"
+            )
         figures = export_onnx(
             model,
             int8=int8,
             float32=float32,
-            pages=list(read_corpora(pages or (), limit=limit)),
+            pages=held_against,
             exclude=exclude or (),
             limits=Limits(
                 tolerance=tolerance, max_drop=max_drop, max_prose_loss_rise=max_prose_loss_rise
@@ -224,88 +232,23 @@ def export(
         )
         refresh_card(model)
     print(json.dumps(figures, indent=2))
+    _say_if_promise_is_void(model)
     return 0
 
 
-def select(
-    paths: options.Paths = None,
-    count: Annotated[
-        int, typer.Option("--count", "-n", metavar="N", min=1, help="How many pages to choose.")
-    ] = 200,
-    model: options.Model = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The tasks. [default: stdout]"),
-    ] = None,
-    shown_as: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="NAME", help="label-studio or jsonl. [default: label-studio]"
-        ),
-    ] = None,
-    label_config: Annotated[
-        str | None,
-        typer.Option(
-            "--label-config", metavar="FILE", help="Write Label Studio's labelling configuration."
-        ),
-    ] = None,
-    max_characters: Annotated[
-        int | None,
-        typer.Option(
-            "--max-characters",
-            metavar="N",
-            min=1,
-            help="Cut longer pages to N characters around what is uncertain.",
-        ),
-    ] = None,
-    input_format: options.InputFormat = None,
-    text_key: options.TextKey = None,
-    id_key: options.IdKey = None,
-    rejects: options.Rejects = None,
-    limit: options.Limit = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    dtype: options.Dtype = None,
-    batch_tokens: options.BatchTokens = None,
-    force: options.Force = False,
-) -> int:
-    """Choose the pages that are most worth labelling next, with the model's spans to correct.
+def _say_if_promise_is_void(model: str) -> None:
+    """Whether the promise was made with another engine than the one that opens the model now."""
+    from filter.content_filter import ContentFilter
 
-    Pages are ranked by what the model is least sure of and dealt out to their sources; they come
-    out as Label Studio tasks, which `winnow convert` reads back when they are corrected.
-    """
-    shown_as = shown_as or "label-studio"
-    if shown_as not in ("label-studio", "jsonl"):
-        raise UsageError(unknown("format", shown_as, ("label-studio", "jsonl")))
-    sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
-    check_output(output, [], beside=(rejects, label_config), force=force)
-    content_filter, _ = FilterOptions(
-        model=model, device=device, engine=engine, dtype=dtype, batch_tokens=batch_tokens
-    ).open()
-    with training_extra(), ExitStack() as stack:
-        from training.corpus.formats import label_studio
-        from training.corpus.selection import as_record, as_task, unlabelled
-        from training.corpus.selection import select as choose
-
-        reading = Reading(reporter(stack, rejects), limit)
-        pages = (
-            unlabelled(document, text_key or "text", base_name(source.path))
-            for source, document in reading.documents(sources)
+    content_filter = ContentFilter.from_pretrained(Path(model))
+    promise, engine = content_filter.decoder.promise, content_filter.engine
+    if promise is not None and promise.engine != engine:
+        print(
+            f"winnow: the promise of at most {promise.max_prose_loss:g} was made with"
+            f" {promise.engine}; run `winnow calibrate` again to promise it of {engine}",
+            file=sys.stderr,
         )
-        chosen = choose(pages, content_filter, count, max_characters=max_characters)
-        with atomic_write(output or "-") as stream:
-            if shown_as == "jsonl":
-                for candidate in chosen:
-                    stream.write(json_line(as_record(candidate, content_filter)))
-            else:
-                tasks = [as_task(candidate, content_filter) for candidate in chosen]
-                label_studio.write_tasks(tasks, stream)
-        if label_config is not None:
-            with atomic_write(label_config) as stream:
-                labels = content_filter.labels[1:]
-                stream.write(label_studio.label_config(labels).encode("utf-8"))
-    return reading.exit_code
 
 
-VERBS = (calibrate, export, select)
+VERBS = (calibrate, export)
 """The verbs of this module, in the order of their help."""

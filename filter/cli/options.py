@@ -72,8 +72,26 @@ Rejects = Annotated[
         "--rejects", metavar="FILE", help="Write bad records here rather than to stderr, as jsonl."
     ),
 ]
+LabelConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--label-config", metavar="FILE", help="Write Label Studio's labelling configuration."
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=0, help="Stop after this many pages.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="NAME", help="Only pages of this source; repeat it for more."),
+]
+PageLimit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Read at most N pages of each file."),
+]
+ResultFile = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the whole result here, as JSON."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are there already.")]
 Quiet = Annotated[

@@ -5,10 +5,15 @@ Nothing in a page may act on the terminal: control characters are shown, not sen
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from filter.labels import LABELS
 from filter.spans import FilteredPage, Span
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 RESET = "\x1b[0m"
 COLOURS = (41, 45, 43, 44, 46, 42)
@@ -59,3 +64,10 @@ def marked(text: str, spans: Iterable[Span]) -> str:
         pieces += (text[position : span.start], f"⟦{span.label}:{text[span.start : span.end]}⟧")
         position = span.end
     return "".join((*pieces, text[position:])).translate(_IN_PAGE)
+
+
+def console() -> Console:
+    """Where tables of figures are printed: stdout, which has no width if it is a pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from filter.documents import BadRecord, Document, DocumentFormat, document_format, json_line
 from filter.errors import UsageError
@@ -83,10 +84,17 @@ def reporter(stack: ExitStack, rejects: str | None) -> Callable[[BadRecord], Non
     """Where bad records go: a line each on stderr, or into a file of JSON lines."""
     if rejects is None:
         return lambda bad: print(f"winnow: bad record: {bad}", file=sys.stderr)
-    stream = stack.enter_context(atomic_write(rejects))
+    write = record_writer(stack, rejects)
+    return lambda bad: write(
+        {"file": bad.path, "line": bad.line, "error": bad.error, "raw": bad.raw}
+    )
 
-    def write(bad: BadRecord) -> None:
-        record = {"file": bad.path, "line": bad.line, "error": bad.error, "raw": bad.raw}
+
+def record_writer(stack: ExitStack, path: str) -> Callable[[dict[str, Any]], None]:
+    """Opens a file of JSON lines, which appears under its name when the stack is closed."""
+    stream = stack.enter_context(atomic_write(path))
+
+    def write(record: dict[str, Any]) -> None:
         stream.write(json_line(record))
 
     return write

@@ -23,7 +23,10 @@ Config = Annotated[
     typer.Option("--config", "-c", metavar="NAME", help="A YAML file, or a name in configs/."),
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all that is drawn.")]
-Output = Annotated[str | None, typer.Option("--output", "-o", metavar="PATH")]
+RunDirectory = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Instead of the configuration's own."),
+]
 
 
 @contextmanager
@@ -124,15 +127,21 @@ def tokenizer(
             help="Take this tokenizer (or hub id) and add what it needs to see layout.",
         ),
     ] = None,
+    force: Force = False,
 ) -> int:
     """Build a character vocabulary from prose, or add layout tokens to a BERT's tokenizer."""
     if output is None:
         raise UsageError("name the directory to save to with --output")
     if (base is None) == (not prose):
         raise UsageError("give either files of prose to count, or --base with a tokenizer")
+    from filter.cli.pages import check_output
+
     with training_extra():
         from training.networks import vocabulary
 
+        check_output(
+            None, [], beside=[os.path.join(output, name) for name in vocabulary.FILES], force=force
+        )
         if base is not None:
             added = vocabulary.extend_tokenizer(base, output)
             print(f"winnow: {added} layout tokens are new to {base}", file=sys.stderr)
@@ -150,10 +159,7 @@ def tokenizer(
 def pretrain(
     config: Config,
     overrides: Overrides = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Instead of the configuration's own."),
-    ] = None,
+    output: RunDirectory = None,
     seed: Seed = None,
     limit: Annotated[
         int | None,
@@ -164,9 +170,7 @@ def pretrain(
 
     The directory that it prints is one to fine-tune: winnow train -c NAME base=DIRECTORY.
     """
-    options = {"output": output, "seed": seed, "data.limit": limit}
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    given += overrides or ()
+    given = _overrides(overrides, output=output, seed=seed, limit=limit)
     first = int(os.environ.get("RANK", "0")) == 0
     with training_extra():
         from training.pretraining.config import load_pretrain_config
@@ -184,10 +188,7 @@ def pretrain(
 def train(
     config: Config,
     overrides: Overrides = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Instead of the configuration's own."),
-    ] = None,
+    output: RunDirectory = None,
     seed: Seed = None,
     limit: Annotated[
         int | None,
@@ -205,12 +206,10 @@ def train(
     RUN/resolved.yaml as the configuration, with another --output, repeats a run. For several GPUs
     or machines: torchrun --nproc-per-node N -m training -c NAME, or accelerate launch -m training.
     """
-    options = {"output": output, "seed": seed, "data.limit": limit}
-    given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    given += overrides or ()
+    given = _overrides(overrides, output=output, seed=seed, limit=limit)
     first = int(os.environ.get("RANK", "0")) == 0
     with training_extra():
-        from training.config import config_path, load_config
+        from training.config_files import config_path, load_config
 
         chosen = load_config(config, given)
         if search is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -229,6 +228,15 @@ def train(
         if first:
             print(result)
     return 0
+
+
+def _overrides(
+    overrides: list[str] | None, *, output: str | None, seed: int | None, limit: int | None
+) -> list[str]:
+    """What a command line changes in a configuration; what is named by its key has the last say."""
+    options = {"output": output, "seed": seed, "data.limit": limit}
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    return [*given, *(overrides or ())]
 
 
 @contextmanager

@@ -106,14 +106,25 @@ def test_a_span_that_fits_nowhere_is_refused_with_file_record_and_span(winnow: W
         (("convert", "in.jsonl", "o.jsonl", "--offsets", "utf16"), "did you mean 'utf-16'?"),
         (("convert", "in.jsonl", "o.jsonl", "--on-overlap", "last"), "known: refuse, first"),
         (("corpus", "check", "no.jsonl"), "no.jsonl: no such file"),
+        (("convert", "empty.jsonl", "o.jsonl"), "empty.jsonl: is empty"),
+        (("convert", "none.json", "o.jsonl"), "none.json: holds no records"),
+        (("convert", "gbk.jsonl", "o.jsonl"), "gbk.jsonl:1: not UTF-8 (byte "),
+        (("convert", "broken.conll", "o.jsonl"), 'broken.conll:2: "二" does not end in a tag'),
+        (("convert", "broken.conll", "o.jsonl"), "--rejects FILE sets such records aside"),
+        (("corpus", "stats", "gbk.jsonl"), "gbk.jsonl:1: not UTF-8 (byte "),
+        (("corpus", "stats", "doccano.jsonl"), "spans of a label tool under 'label'; winnow conv"),
+        (("corpus", "split", "tasks.json", "-o", "d"), "makes a corpus of Label Studio's tasks"),
+        (("corpus", "check", "in.jsonl", "in.jsonl"), "in.jsonl: named twice"),
+        (("corpus", "split", "empty.jsonl", "-o", "d"), "there is no page to split"),
+        (("corpus", "split", "in.jsonl", "-o", "d", "--test", "0.9"), "leave nothing"),
         (("corpus", "check", "in.jsonl", "--similarity", "0"), "--similarity must be above 0"),
         (("corpus", "check", "in.jsonl", "--format", "tabel"), "did you mean 'table'?"),
-        (("corpus", "stats", "broken.jsonl"), "broken.jsonl:1: not a JSON object"),
+        (("corpus", "stats", "broken.jsonl"), "broken.jsonl:1: not JSON"),
         (("corpus", "split", "in.jsonl"), "--output"),
         (("corpus", "split", "in.jsonl", "-o", "d", "--by", "site"), "unknown grouping 'site'"),
         (("corpus", "split", "in.jsonl", "-o", "d", "--tune", "1"), "--tune must be at least 0"),
         (("corpus", "split", "two.jsonl", "-o", "d"), "20 pages are 2 groups by sources"),
-        (("corpus", "split", "broken.jsonl", "-o", "d"), "broken.jsonl:1: not a JSON object"),
+        (("corpus", "split", "broken.jsonl", "-o", "d"), "broken.jsonl:1: not JSON"),
         (("corpus", "chekc"), "'chekc'"),
     ],
 )
@@ -124,6 +135,12 @@ def test_usage_errors_are_one_line_and_touch_nothing(
     write_corpus("two.jsonl", range(20), sources=2)
     Path("page.txt").write_text("一篇文章。\n", "utf-8")
     Path("broken.jsonl").write_text("{\n", "utf-8")
+    Path("broken.conll").write_text("一 O\n二\n", "utf-8")
+    Path("empty.jsonl").write_text("", "utf-8")
+    Path("none.json").write_text("[]", "utf-8")
+    Path("gbk.jsonl").write_bytes('{"text": "一篇文章"}\n'.encode("gbk"))
+    Path("doccano.jsonl").write_text('{"text": "一二三", "label": [[0, 2, "ad"]]}\n', "utf-8")
+    write_json("tasks.json", task(1))
     before = sorted(os.listdir())
     result = winnow(*arguments)
     assert (result.code, result.out) == (2, b"")
@@ -175,6 +192,23 @@ def test_problems_exit_with_one_and_are_listed(winnow: Winnow) -> None:
     assert result.code == 1
     checks = {finding["check"] for finding in json.loads(result.out)["problems"]}
     assert "duplicate across files" in checks
+
+
+def test_what_looks_done_and_is_not_is_said(winnow: Winnow) -> None:
+    Path("prose.jsonl").write_text('{"text": "一篇文章"}\n', "utf-8")
+    assert "is --from right?" in winnow("convert", "prose.jsonl", "out.jsonl").err
+    assert (
+        "1 pages (1 unlabelled), 0 spans" in winnow("corpus", "stats", "prose.jsonl").out.decode()
+    )
+    record = '{"text": "😀一二三", "label": [[2, 4, "ad"]]}'
+    Path("doccano.jsonl").write_text(f"{record}\n", "utf-8")
+    result = winnow("convert", "doccano.jsonl", "shifted.jsonl")
+    assert (result.code, "--offsets utf-16 if spans" in result.err) == (0, True)
+    result = winnow("convert", "doccano.jsonl", "right.jsonl", "--offsets", "utf-16")
+    assert "if spans" not in result.err
+    Path("empty.jsonl").write_text("", "utf-8")
+    result = winnow("corpus", "check", "empty.jsonl")
+    assert (result.code, "empty.jsonl: holds no page" in result.out.decode()) == (1, True)
 
 
 def test_counts_come_as_tables_and_as_json(winnow: Winnow) -> None:

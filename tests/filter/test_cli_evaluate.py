@@ -40,6 +40,15 @@ def test_the_model_is_the_first_argument_or_an_option(tmp_path: Path) -> None:
         model_and_files(["model"], None)
 
 
+@pytest.mark.parametrize(
+    "name", ["pagse.jsonl", "a/pages.json", "p.TXT", "p.jsonl.zst", "p.txt.gz"]
+)
+def test_a_misspelt_file_is_no_model(name: str) -> None:
+    for model in (None, "m"):
+        with pytest.raises(UsageError, match=f"^{name}: no such file$"):
+            model_and_files([name, "pages.jsonl"], model)
+
+
 def test_tables_go_to_stdout_and_files_where_they_are_told(
     tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +94,9 @@ def test_metrics_are_saved_into_a_model_that_is_named_and_into_no_other(
         (["pages.jsonl", "--report", "no/such.html"], "no/such.html: cannot be written"),
         (["pages.jsonl", "--source", "nowhere"], "no pages to evaluate on"),
         (["pages.jsonl", "--compare", "./absent"], "absent"),
+        (["pagse.jsonl", "pages.jsonl"], "pagse.jsonl: no such file"),
+        (["pages.jsonl", "--save", "--keep", "ad"], "--keep and --save exclude each other"),
+        (["pages.jsonl", "--seed", "-1"], "Invalid value for '--seed'"),
     ],
 )
 def test_what_goes_wrong_is_one_line(

@@ -76,6 +76,20 @@ def test_a_vocabulary_is_counted_and_layout_added_to_another(winnow: Winnow, pro
     assert len(set(extended.encode("村\n\u3000里").ids.tolist())) == 4
 
 
+def test_a_tokenizer_is_overwritten_only_by_force(winnow: Winnow, prose: str) -> None:
+    pytest.importorskip("opencc")
+    assert winnow("tokenizer", prose, "-o", "own", "--size", "300").code == 0
+    before = Path("own/tokenizer.json").read_bytes()
+    refused = winnow("tokenizer", prose, "-o", "own", "--size", "200")
+    assert refused.code == 2
+    assert refused.err == (
+        "winnow: error: own/tokenizer.json: exists already; --force overwrites it\n"
+    )
+    assert Path("own/tokenizer.json").read_bytes() == before
+    assert winnow("tokenizer", prose, "-o", "own", "--size", "200", "--force").code == 0
+    assert Path("own/tokenizer.json").read_bytes() != before
+
+
 def test_a_tokenizer_that_is_none_is_one_line(winnow: Winnow) -> None:
     Path("empty").mkdir()
     result = winnow("tokenizer", "--base", "empty", "-o", "out")
@@ -145,3 +159,64 @@ def test_a_model_is_measured_tuned_and_converted(
     assert (model / "onnx" / "model_int8.onnx").is_file()
     assert "on 8 pages" in (model / "README.md").read_text()
     assert run(["export", str(model), "--no-int8", "--no-float32"]) == 2
+
+
+def test_export_says_when_another_engine_takes_the_place_of_the_one_promised_of(
+    copy_model: Callable[..., Path],
+    sample: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from filter.cli.app import run
+
+    promise = {
+        "method": "conformal risk control",
+        "max_prose_loss": 0.01,
+        "pages": 500,
+        "pages_with_spam": 9,
+        "share": 0.5,
+        "seed": 0,
+        "data": "0123456789ab",
+        "engine": "onnx/float32/cpu",
+        "model": "ab12",
+    }
+    allowed = ["--tolerance", "1", "--max-drop", "1", "--max-prose-loss-rise", "1"]
+    model = copy_model(promise=promise)
+    (model / "onnx" / "model_int8.onnx").unlink()
+    assert run(["export", str(model), "--no-int8", *allowed]) == 0
+    assert capsys.readouterr().err == ""
+
+    # Pages are chosen and read as the other verbs do it.
+    pages = tmp_path / "pages.jsonl"
+    records = [{"page": sample, "source": source} for source in "aab"]
+    pages.write_text("".join(json.dumps(record) + "\n" for record in records))
+    given = ["--pages", str(pages), "--text-key", "page", "--source"]
+    assert run(["export", str(model), "--no-float32", *allowed, *given, "a"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["pages"] == 2
+    assert captured.err == (
+        "winnow: the promise of at most 0.01 was made with onnx/float32/cpu; run `winnow calibrate`"
+        " again to promise it of onnx/int8/cpu\n"
+    )
+    assert run(["export", str(model), *given, "c"]) == 2
+    assert "no pages to hold the files against" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "nowhere"], "nowhere: no such model directory"),
+        (["calibrate", "model", "a.jsonl", "--seed", "-1"], "Invalid value for '--seed'"),
+    ],
+)
+def test_what_a_verb_cannot_use_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filter.cli.app import run
+
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("winnow: error: ")
+    assert err.count("\n") == 1
+    assert message in err

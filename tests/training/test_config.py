@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from filter.errors import UsageError
-from training.config import DataConfig, TrainConfig, data_paths, load_config
-from training.config_files import config_path, dotted_keys, read_yaml, validated
+from training.config import DataConfig, TrainConfig
+from training.config_files import (
+    config_path,
+    data_paths,
+    dotted_keys,
+    load_config,
+    read_yaml,
+    validated,
+)
 from training.pretraining.config import load_pretrain_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -46,6 +53,10 @@ def test_shipped_configurations_are_valid(path: Path) -> None:
         ("data.held_out.prose_source=[]", "did you mean 'prose_sources'?"),
         ("steps=many", "steps: Input should be a valid integer"),
         ("steps=0", "steps: Input should be greater than 0, got 0"),
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate: Input should be greater than 0"),
+        ("optimizer.adamw_learning_rate=0", "adamw_learning_rate: Input should be greater than 0"),
+        ("optimizer.weight_decay=-1", "weight_decay: Input should be greater than or equal to 0"),
+        ("optimizer.gradient_clip=0", "optimizer.gradient_clip: Input should be greater than 0"),
         ("steps", "form key.sub=value"),
         ("steps.more=1", "holds no keys"),
         ("seed=[1", "'seed=[1': while parsing"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -188,6 +189,24 @@ def test_held_out_prose_is_told_apart(corpus: Path) -> None:
     assert all(source == "source-1" or "钟楼" in text for source, _, text in held_out)
 
 
+def test_a_limit_holds_for_each_file(tmp_path: Path) -> None:
+    texts = {name: [f"{name}{n}" + "一句话。" * 20 for n in range(4)] for name in ("甲", "乙")}
+    for name, documents in texts.items():
+        lines = [json.dumps({"text": text, "source": text[:2]}) for text in ["短", *documents]]
+        (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    paths = [tmp_path / name for name in texts]
+    train, held_out = read_prose(paths, held_out_sources=["甲0"], limit=2)
+    assert [source for source, _, _ in train] == ["甲1", "乙0", "乙1"]
+    assert [source for source, _, _ in held_out] == ["甲0"]
+
+
+def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "prose.jsonl"
+    path.write_text('{"text": "%s\\ud83d"}' % ("一句话。" * 20), encoding="utf-8")
+    (((_, _, text),), _) = read_prose([path])
+    assert text == "一句话。" * 20 + "\ufffd"
+
+
 def test_only_whole_paragraphs_of_crawled_pages_are_prose(tmp_path: Path) -> None:
     paragraph = "这一段足够长，" * 8 + "并且以句号结束。"
     path = tmp_path / "pages.jsonl"
@@ -200,8 +219,10 @@ def test_unknown_family_is_refused_with_the_nearest_name() -> None:
         load_recipe({"profiles": {"a": {"weight": 1, "families": {"keywrod": 1}}}})
 
 
-def test_broken_prose_names_file_and_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ['{"txt": "坏"}', '{"text": null}', '{"text": 3}', "[]", "{"])
+def test_broken_prose_names_file_and_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "prose.jsonl"
-    path.write_text('{"text": "好"}\n{"txt": "坏"}\n', encoding="utf-8")
-    with pytest.raises(WinnowError, match=r"prose\.jsonl:2"):
+    path.write_text(f'{{"text": "好"}}\n{line}\n', encoding="utf-8")
+    with pytest.raises(WinnowError, match=r"prose\.jsonl:2") as error:
         read_prose([path])
+    assert "\n" not in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,27 @@ def test_a_search_ends_with_the_best_configuration(
 
     assert run(command) == 0  # nothing is left to try
     assert len(study(output).trials) == len(trials)
+
+
+def test_a_trial_that_was_over_when_the_search_was_killed_counts(
+    command: list[str], labelled_config: Values, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, train = Path(labelled_config["output"]), searching.train
+
+    def killed(*arguments: Any, **options: Any) -> None:
+        train(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "train", killed)
+        assert run(command) == 130
+    assert (output / "trial-0" / "model").is_dir()
+    assert run(command) == 0
+    first = next(t for t in study(output).trials if t.value is not None)
+    assert first.user_attrs == {"directory": "trial-0"}
+    lines = (output / "trial-0" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    figures = [json.loads(line).get("eval_mean_recall", -1) for line in lines]
+    assert first.value == max(figures)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, *, trial: int) -> None:

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from filter.errors import WinnowError
+from filter.errors import UsageError, WinnowError
+from filter.files import read_bytes
+from filter.labels import LABELS
 from training import trainer
-from training.config import TrainConfig, load_config
-from training.config_files import read_yaml, write_yaml
+from training.calibration.scoring import Bounds
+from training.config import TrainConfig
+from training.config_files import load_config, read_yaml, write_yaml
 from training.corpus.records import read_corpora
 from training.inputs import read_inputs, write_held_out
 from training.machine import pick_attention
@@ -73,35 +76,78 @@ def test_held_out_parts_are_written_beside_the_run(config: TrainConfig, corpus: 
     assert any(page.spans for page in parts["injected"])
 
 
+def test_held_out_pages_keep_what_is_ambiguous_and_prose_has_no_spans(
+    labelled_config: dict[str, Any], corpus: Path, tmp_path: Path
+) -> None:
+    page = {"text": "首页没有人提出反对", "spans": [{"start": 0, "end": 2, "label": "link"}]}
+    pages = [
+        {**page, "id": "a", "source": "in"},
+        {**page, "id": "b", "source": "out", "ambiguous": [[2, 4]]},
+    ]
+    labelled = tmp_path / "labelled.jsonl"
+    labelled.write_text("\n".join(map(json.dumps, pages)), encoding="utf-8")
+    data = {
+        "root": str(corpus),
+        "prose": ["prose.jsonl"],
+        "labelled": [{"path": str(labelled)}],
+        "held_out": {"prose_sources": ["source-1"], "labelled_sources": ["out"]},
+    }
+    evaluation = {**labelled_config["evaluation"], "held_out_characters": 5000}
+    changes = {"data": data, "evaluation": evaluation, "labels": list(LABELS)}
+    write_held_out(read_inputs(own(labelled_config, **changes)), tmp_path / "held-out")
+    (held_out,) = read_corpora([tmp_path / "held-out" / "pages.jsonl.zst"])
+    assert held_out.ambiguous == [(2, 4)] and held_out.spans[0].label == "link"
+    prose = read_bytes(str(tmp_path / "held-out" / "prose-test.jsonl.zst")).splitlines()
+    assert prose and not any("spans" in json.loads(line) for line in prose)
+
+
 def test_release_makes_a_model_with_figures_and_card(config: TrainConfig, tmp_path: Path) -> None:
     trainer.train(config)
-    run, output = Path(config.output), tmp_path / "released"
-    test = Path(config.data.root) / "labelled.jsonl"
+    output = tmp_path / "released"
     metrics = release(
-        run,
+        Path(config.output),
         output,
-        test=[test],
-        max_prose_loss=1.0,
-        max_labelled_prose_loss=1.0,
+        test=[Path(config.data.root) / "labelled.jsonl"],
+        bounds=Bounds(page=1.0, labelled=1.0, plain=1.0),
         baseline_characters=5000,
     )
     assert set(metrics) >= {"development pages", "held-out prose"}
     written = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     assert written["linear baseline"]["labelled"]
-    assert (output / "onnx" / "model_int8.onnx").is_file()
     assert "linear model" in (output / "README.md").read_text(encoding="utf-8")
-
-
-def test_unfinished_run_is_not_released(tmp_path: Path) -> None:
-    with pytest.raises(WinnowError, match="no model"):
-        release(tmp_path, tmp_path / "out", test=[])
 
 
 def test_another_run_in_the_same_output_is_refused(config: TrainConfig) -> None:
     claim(config)
+    (Path(config.output) / "checkpoint-2").mkdir()
     with pytest.raises(WinnowError, match="seed"):
         claim(config.model_copy(update={"seed": 2}))
     claim(config.model_copy(update={"workers": 1, "steps": 8}))
+
+
+def test_a_start_that_failed_is_no_run(labelled_config: dict[str, Any]) -> None:
+    """Once the fault is mended, nothing of it is left."""
+    mistaken = own(labelled_config, loss={"focal_gamma": 1.0})
+    output = Path(mistaken.output)
+    claim(mistaken)
+    for name in ("tokenizer", "held-out"):
+        (output / name).mkdir()
+        (output / name / "tokenizer_config.json").write_text("of other data", encoding="utf-8")
+    (output / "provenance.json").write_text('{"sittings": [{}], "data": {}}', encoding="utf-8")
+    config = own(labelled_config)
+    claim(config)
+    assert [path.name for path in output.iterdir()] == ["resolved.yaml"]
+    assert read_yaml(output / "resolved.yaml") == config.model_dump()
+
+
+def test_a_tokenizer_of_ones_own_survives_a_start_that_failed(
+    labelled_config: dict[str, Any],
+) -> None:
+    tokenizer = Path(labelled_config["output"]) / "tokenizer"
+    claim(own(labelled_config, tokenizer=str(tokenizer)))
+    tokenizer.mkdir()
+    claim(own(labelled_config, tokenizer=str(tokenizer), seed=2))
+    assert tokenizer.is_dir()
 
 
 def own(values: dict[str, Any], **more: Any) -> TrainConfig:
@@ -133,6 +179,30 @@ def test_without_pages_to_judge_by_the_last_checkpoint_is_the_model(
         assert torch.equal(tensor, last[name])
 
 
+@pytest.fixture
+def no_spam(labelled_config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """A run that is evaluated on clean pages."""
+    clean = tmp_path / "clean.jsonl"
+    clean.write_text(json.dumps({"text": "没有人提出反对。", "spans": []}), encoding="utf-8")
+    return {**labelled_config, "evaluation": {"labelled": [str(clean)], "steps": 2}}
+
+
+def test_without_spam_to_find_the_last_checkpoint_is_the_model(no_spam: dict[str, Any]) -> None:
+    config = own(no_spam)
+    model = trainer.train(config)
+    last = weights(model.parent / "checkpoint-6")
+    assert all(torch.equal(tensor, last[name]) for name, tensor in weights(model).items())
+    assert read_provenance(model.parent)["finished"]["best_step"] is None
+    evaluated = [entry for entry in log(config) if "eval_threshold" in entry]
+    assert [entry["step"] for entry in evaluated] == [2, 4, 6]
+    assert not any("eval_mean_recall" in entry for entry in evaluated)
+
+
+def test_early_stopping_needs_spam_to_find(no_spam: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="early_stopping has nothing to go by"):
+        trainer.train(own(no_spam, early_stopping={"patience": 2}))
+
+
 def test_accumulated_batches_are_one_large_batch(
     labelled_config: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -152,7 +222,7 @@ def test_a_run_that_gets_no_better_is_ended(labelled_config: dict[str, Any]) -> 
     config = own(
         labelled_config,
         steps=40,
-        optimizer={"learning_rate": 0.0, "adamw_learning_rate": 0.0},
+        optimizer={"learning_rate": 1e-30, "adamw_learning_rate": 1e-30, "weight_decay": 0.0},
         early_stopping={"patience": 2},
     )
     model = trainer.train(config)

@@ -10,12 +10,11 @@ too.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,33 +24,26 @@ from numpy.typing import NDArray
 
 from filter.content_filter import ContentFilter
 from filter.decoder_settings import FORMAT, CurvePoint, DecoderSettings, Promise, read_decoder
-from filter.errors import UsageError, WinnowError
+from filter.errors import UsageError
 from filter.language import han_share
 from training.calibration.bias import fit_bias, page_cost, pooled_cost
-from training.calibration.conformal import (
-    METHOD,
-    corrected,
-    lowest_threshold,
-    pages_needed,
-    smallest_bound,
+from training.calibration.choice import (
+    LOW_RATIOS,
+    MIN_GAPS,
+    THRESHOLDS,
+    check_pages,
+    choose,
+    fingerprint,
+    parted,
+    promised,
 )
+from training.calibration.conformal import METHOD, corrected
 from training.calibration.scoring import Bounds, Point, Scored, filter_scorer, measure, score_pages
 from training.calibration.temperature import fit_temperature
-from training.corpus.records import (
-    LabelledPage,
-    ignored_mask,
-    label_array,
-    read_corpora,
-    without_near_misses,
-)
+from training.corpus.arrays import ignored_mask, label_array
+from training.corpus.records import LabelledPage, read_corpora, without_near_misses
 from training.evaluation.evaluate import all_labels
 from training.model_files.export import write_json
-
-THRESHOLDS = tuple(
-    float(f"{1 / (1 + np.exp(-x)):.6f}") for x in np.linspace(-4, 12, 97)
-)  # 0.018 to 0.999994, evenly in log odds
-LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
-MIN_GAPS = (0, 1, 2, 3)
 
 CLEAN_PAGES = 800
 """Pages without spam that temperature and biases are chosen on; all of them for the rest."""
@@ -133,24 +125,12 @@ def calibrate(
             f"no page with spans among the {len(tuning):,} of {len(pages):,} pages that settings"
             " are chosen on: without spam nothing says what they find; add labelled pages"
         )
+    opened = partial(_opened, directory, engine=engine, dtype=dtype)
     settings = replace(content_filter.decoder, curve=(), promise=None)
-    if bias:
-        settings = replace(settings, bias={})
-    if temperature:
-        plain = replace(settings, temperature=1.0, bias={})
-        with _opened(directory, plain, engine, dtype) as scorer:
-            log_p, gold, *_ = _log_probabilities(_few_clean(tuning), scorer)
-        nats = np.array([0.0, *(settings.bias.get(label, 0.0) for label in known)])
-        settings = replace(settings, temperature=fit_temperature(log_p, gold, nats))
-    if bias:
-        with _opened(directory, settings, engine, dtype) as scorer:
-            log_p, gold, page, is_labelled = _log_probabilities(_few_clean(tuning), scorer)
-        costs = [(page_cost(gold, page, len(is_labelled)), bounds.page)]
-        for bound, part in ((bounds.labelled, True), (bounds.plain, False)):
-            if bound is not None:
-                costs.append((pooled_cost(gold, is_labelled[page] == part), bound))
-        settings = replace(settings, bias=fit_bias(log_p, gold, known, costs))
-    with _opened(directory, settings, engine, dtype) as scorer:
+    settings = fit_probabilities(
+        settings, tuning, bounds, opened, known=known, temperature=temperature, bias=bias
+    )
+    with opened(settings) as scorer:
         scored_tuning, scored = (
             score_pages(part, filter_scorer(scorer), labels, min_han=settings.min_han)
             for part in (tuning, calibration)
@@ -161,32 +141,24 @@ def calibrate(
         for threshold in THRESHOLDS
     ]
     point = promised(sweep, len(calibration), bounds)
+    promise = Promise(
+        method=METHOD,
+        max_prose_loss=max_prose_loss,
+        pages=len(calibration),
+        pages_with_spam=scored.spam_pages,
+        share=calibration_share,
+        seed=seed,
+        data=fingerprint(calibration),
+        engine=content_filter.engine,
+        model=content_filter.model_hash,
+    )
     settings = replace(
         settings,
         threshold=point.threshold,
         low_ratio=low_ratio,
         min_gap=min_gap,
-        promise=Promise(
-            method=METHOD,
-            max_prose_loss=max_prose_loss,
-            pages=len(calibration),
-            pages_with_spam=scored.spam_pages,
-            share=calibration_share,
-            seed=seed,
-            data=fingerprint(calibration),
-            engine=content_filter.engine,
-            model=content_filter.model_hash,
-        ),
-        curve=tuple(
-            CurvePoint(
-                threshold=p.threshold,
-                prose_loss=p.prose_loss or 0.0,
-                recall=p.recall,
-                page_loss=p.page_loss,
-                bound=float(corrected(p.page_loss, len(calibration))),
-            )
-            for p in sweep
-        ),
+        promise=promise,
+        curve=_curve(sweep, len(calibration)),
     )
     write_decoder(directory, settings)
     return {
@@ -197,140 +169,66 @@ def calibrate(
     }
 
 
+def fit_probabilities(
+    settings: DecoderSettings,
+    tuning: Sequence[LabelledPage],
+    bounds: Bounds,
+    opened: Callable[[DecoderSettings], AbstractContextManager[ContentFilter]],
+    *,
+    known: Sequence[str],
+    temperature: bool,
+    bias: bool,
+) -> DecoderSettings:
+    """Settings with a temperature and biases that suit the tuning pages, as far as asked for.
+
+    Args:
+        settings: The model's own, which stay otherwise.
+        tuning: Tuning pages.
+        bounds: What may be lost of them.
+        opened: Opens the model with other settings.
+        known: The model's spam labels.
+        temperature: Whether to fit a temperature.
+        bias: Whether to choose a bias a label.
+    """
+    pages = _few_clean(tuning)
+    if bias:
+        settings = replace(settings, bias={})
+    if temperature:
+        with opened(replace(settings, temperature=1.0, bias={})) as scorer:
+            log_p, gold, *_ = _log_probabilities(pages, scorer)
+        nats = np.array([0.0, *(settings.bias.get(label, 0.0) for label in known)])
+        settings = replace(settings, temperature=fit_temperature(log_p, gold, nats))
+    if bias:
+        with opened(settings) as scorer:
+            log_p, gold, page, is_labelled = _log_probabilities(pages, scorer)
+        costs = [(page_cost(gold, page, len(is_labelled)), bounds.page)]
+        for bound, part in ((bounds.labelled, True), (bounds.plain, False)):
+            if bound is not None:
+                costs.append((pooled_cost(gold, is_labelled[page] == part), bound))
+        settings = replace(settings, bias=fit_bias(log_p, gold, known, costs))
+    return settings
+
+
+def _curve(sweep: Sequence[Point], pages: int) -> tuple[CurvePoint, ...]:
+    """What each threshold costs, finds and promises on so many calibration pages."""
+    return tuple(
+        CurvePoint(
+            threshold=p.threshold,
+            prose_loss=p.prose_loss or 0.0,
+            recall=p.recall,
+            page_loss=p.page_loss,
+            bound=float(corrected(p.page_loss, pages)),
+        )
+        for p in sweep
+    )
+
+
 def _read(calibration: Sequence[LabelledPage], scored: Scored) -> dict[str, int]:
     return {
         "calibration_pages": len(calibration),
         "calibration_pages_with_spam": scored.spam_pages,
         "calibration_characters": int(scored.counted.sum()),
     }
-
-
-def parted(
-    pages: Sequence[LabelledPage], calibration_share: float, seed: int
-) -> tuple[list[LabelledPage], list[LabelledPage]]:
-    """The pages that settings are chosen on, and those that the threshold is, each in order.
-
-    By page, because pages are what the promise takes as exchangeable.
-    """
-    drawn = np.random.default_rng(seed).permutation(len(pages))
-    chosen = set(drawn[: round(calibration_share * len(pages))].tolist())
-    parts: tuple[list[LabelledPage], list[LabelledPage]] = ([], [])
-    for number, page in enumerate(pages):
-        parts[number in chosen].append(page)
-    return parts
-
-
-def check_pages(calibration: int, pages: int, max_prose_loss: float) -> None:
-    """Check that so many calibration pages can promise a bound at all.
-
-    Raises:
-        UsageError: They cannot; it names the smallest bound that they can promise.
-    """
-    least = smallest_bound(calibration)
-    if least <= max_prose_loss:
-        return
-    shown = float(f"{least * 1.0005:.3g}")  # rounded up, so that it may be given as it stands
-    needed = (
-        f"needs {pages_needed(max_prose_loss):,} calibration pages or more"
-        if max_prose_loss > 0
-        else "can be promised on no number of pages"
-    )
-    raise UsageError(
-        f"a prose loss of {max_prose_loss:g} {needed}; there are {calibration:,} (of {pages:,}"
-        f" pages), and the smallest bound that these can promise is {shown:g}: give more pages,"
-        f" a larger --calibration-share, or --max-prose-loss {shown:g}"
-    )
-
-
-def promised(sweep: Sequence[Point], pages: int, bounds: Bounds) -> Point:
-    """The lowest threshold that keeps the promise, and within the pooled bounds if there are any.
-
-    Args:
-        sweep: What the thresholds of the grid cost on the calibration pages, in ascending order.
-        pages: How many calibration pages there are.
-        bounds: That of a page is promised; the others only raise the threshold.
-
-    Raises:
-        WinnowError: No threshold of the grid does.
-    """
-    last = sweep[-1]
-    place = lowest_threshold([point.page_loss for point in sweep], pages, bounds.page)
-    if place is None:
-        raise WinnowError(
-            f"no threshold promises a prose loss of {bounds.page:g}: at {last.threshold:g}, the"
-            f" highest, the {pages:,} calibration pages lose {last.page_loss:.5f} on average, which"
-            f" promises {float(corrected(last.page_loss, pages)):.5f}; allow more, or train on"
-            " pages like those that are lost (`winnow evaluate --errors` names them)"
-        )
-    for point in sweep[place:]:
-        if bounds.pooled_hold_for(point):
-            return point
-    raise WinnowError(
-        f"no threshold keeps the prose loss within its bounds; at {last.threshold:g}, the highest,"
-        f" it is {bounds.compared(last)}"
-    )
-
-
-def choose(
-    pages: Scored,
-    bounds: Bounds,
-    *,
-    low_ratios: Sequence[float] = LOW_RATIOS,
-    min_gaps: Sequence[int] = MIN_GAPS,
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> tuple[float, int, Point]:
-    """The setting that finds most among those whose prose loss keeps within the bounds.
-
-    For each pair of the other two settings the lowest threshold that fits is what finds most:
-    a higher one cuts a subset. So it is searched by halving. Nothing is promised of it.
-
-    Args:
-        pages: Tuning pages.
-        bounds: What may be lost of them.
-        low_ratios: Values to try.
-        min_gaps: Values to try.
-        thresholds: Values to try.
-
-    Returns:
-        The low ratio, the gap, and what the threshold costs and brings with them.
-
-    Raises:
-        WinnowError: No threshold fits.
-    """
-    thresholds = sorted(thresholds)
-    best: tuple[float, int, Point] | None = None
-    least: Point | None = None
-    for low_ratio in low_ratios:
-        for min_gap in min_gaps:
-            low, high = 0, len(thresholds)
-            found = None
-            while low < high:
-                middle = (low + high) // 2
-                point = measure(
-                    pages, threshold=thresholds[middle], low_ratio=low_ratio, min_gap=min_gap
-                )
-                if bounds.hold_for(point):
-                    found, high = point, middle
-                else:
-                    least, low = point, middle + 1
-            if found and (best is None or found.merit > best[2].merit):
-                best = (low_ratio, min_gap, found)
-    if best is None:
-        assert least is not None
-        raise WinnowError(
-            "no threshold keeps the prose loss of the tuning pages within its bounds; at"
-            f" {least.threshold:g} it is {bounds.compared(least)}"
-        )
-    return best
-
-
-def fingerprint(pages: Iterable[LabelledPage]) -> str:
-    """First 12 hex digits of the SHA-256 of pages, their spans and their ambiguous ranges."""
-    digest = hashlib.sha256()
-    for page in pages:
-        spans = [(span.start, span.end, span.label) for span in page.spans]
-        digest.update(json.dumps([page.text, spans, page.ambiguous]).encode())
-    return digest.hexdigest()[:12]
 
 
 def _few_clean(pages: Sequence[LabelledPage]) -> list[LabelledPage]:
@@ -373,7 +271,7 @@ def write_decoder(directory: Path, settings: DecoderSettings) -> None:
 
 @contextmanager
 def _opened(
-    directory: Path, settings: DecoderSettings, engine: str, dtype: str | None
+    directory: Path, settings: DecoderSettings, *, engine: str, dtype: str | None
 ) -> Iterator[ContentFilter]:
     """A filter of a model directory with other decoder settings.
 

@@ -18,7 +18,8 @@ from filter.content_filter import ContentFilter
 from filter.decoding import Lines, close_holes, hysteresis
 from filter.labels import IN_SENTENCE
 from filter.language import han_share
-from training.corpus.records import LabelledPage, ignored_mask, label_array
+from training.corpus.arrays import ignored_mask, label_array
+from training.corpus.records import LabelledPage
 
 PredictProba = Callable[[Iterable[str]], Iterator[NDArray[np.float32]]]
 """Pages to their (len(page), 1 + model's labels) probabilities, prose first, in order."""

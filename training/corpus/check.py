@@ -94,6 +94,7 @@ def check_corpus(
     findings = list(
         itertools.chain(
             (Finding("broken record", fault) for fault in corpus.faults),
+            _empty_files(corpus, paths),
             _empty_pages(corpus),
             _repeated_ids(corpus),
             _copies(corpus, threshold),
@@ -134,6 +135,13 @@ def report_lines(result: dict[str, Any], *, most: int = 10) -> Iterator[str]:
 
 def _as_dict(finding: Finding) -> dict[str, str]:
     return {"check": finding.check, "message": finding.message}
+
+
+def _empty_files(corpus: _Corpus, paths: Sequence[str]) -> Iterator[Finding]:
+    for path in paths:
+        if path not in corpus.files:
+            message = f"{path}: holds no page; winnow convert makes a corpus of an export"
+            yield Finding("no pages", message)
 
 
 def _empty_pages(corpus: _Corpus) -> Iterator[Finding]:
@@ -181,7 +189,9 @@ def _sources(corpus: _Corpus) -> Iterator[Finding]:
             files[page.source][file] += 1
     for source, counts in files.items():
         if len(counts) > 1:
-            where = ", ".join(f"{count:,} pages in {file}" for file, count in counts.items())
+            where = ", ".join(
+                f"{count:,} page{'s' * (count != 1)} in {file}" for file, count in counts.items()
+            )
             yield Finding("source in several files", f"{source!r}: {where}")
 
 
@@ -199,7 +209,7 @@ def _label_names(corpus: _Corpus) -> Iterator[Finding]:
             common += [other for other in LABELS if other not in common]
         meant = _meant(label, common)
         if meant is not None:
-            message = f"{label!r} ({count:,} spans): did you mean {meant!r}?"
+            message = f"{label!r} ({count:,} span{'s' * (count != 1)}): did you mean {meant!r}?"
             yield Finding("label that looks misspelt", message)
 
 

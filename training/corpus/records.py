@@ -15,15 +15,12 @@ from itertools import islice
 from os import PathLike, fspath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from filter.errors import WinnowError, nearest, unknown
 from filter.files import base_name, open_bytes
 from filter.labels import LABELS
 from filter.spans import Span
 from filter.text import replace_surrogates
-from training.evaluation.counts import blanks
+from training.corpus.messages import not_json, short
 
 _KNOWN_KEYS = ("id", "spans", "source", "kind", "ambiguous")
 
@@ -118,8 +115,8 @@ def _records(path: str) -> Iterator[tuple[str, Any]]:
         if base_name(path).lower().endswith(".json"):
             try:
                 whole = json.loads(file.read())
-            except ValueError as error:
-                raise CorpusError(f"{path}: not JSON: {error}") from None
+            except (ValueError, RecursionError) as error:
+                raise CorpusError(f"{path}: {not_json(error)}") from None
             many = whole if isinstance(whole, list) else [whole]
             yield from ((f"[{i}]" if many is whole else "", item) for i, item in enumerate(many))
             return
@@ -128,8 +125,8 @@ def _records(path: str) -> Iterator[tuple[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:  # also UnicodeDecodeError
-                record = CorpusError(f"{path}:{number}: not a JSON object: {error}")
+            except (ValueError, RecursionError) as error:
+                record = CorpusError(f"{path}:{number}: {not_json(error)}")
             yield f":{number}", record
 
 
@@ -147,18 +144,27 @@ def _page(
         raise CorpusError(f"{place}: expected a JSON object, found {type(record).__name__}")
     if text_key not in record:
         near = nearest(text_key, list(record))
-        hint = f"; is it {near!r}? " if near else "; "
+        hint = f"; is it {near!r}?" if near else ""
+        way_out = "name the key that holds the page with --text-key"
+        if isinstance(record.get("data"), dict):
+            way_out = "winnow convert makes a corpus of Label Studio's tasks"
         raise CorpusError(
-            f"{place}: no {text_key!r} in the record{hint}(name the key that holds the page with "
-            f"--text-key; this record has: {', '.join(map(repr, record)) or 'nothing'})"
+            f"{place}: no {text_key!r} in the record{hint}; {way_out} (this record has: "
+            f"{', '.join(map(repr, record)) or 'nothing'})"
         )
     text = record[text_key]
     if not isinstance(text, str):
-        raise CorpusError(f"{place}: {text_key!r} must be a string, not {_short(text)}")
+        raise CorpusError(f"{place}: {text_key!r} must be a string, not {short(text)}")
     text = replace_surrogates(text)
     identity = str(record.get("id", where.strip(":[]") or "0"))
     at = f"{place}: page {identity!r}"
     labelled = record.get("spans") is not None
+    exported = None if labelled else next(filter(_is_exported, record.items()), None)
+    if exported is not None:
+        raise CorpusError(
+            f"{at}: no 'spans' in the record, but spans of a label tool under {exported[0]!r}; "
+            "winnow convert makes a corpus of its exports"
+        )
     if not labelled and require_spans:
         raise CorpusError(
             f"{at}: no 'spans' in the record; a page without spam has an empty list there"
@@ -175,12 +181,23 @@ def _page(
     )
 
 
+def _is_exported(field: tuple[str, Any]) -> bool:
+    """Whether a field holds spans as doccano or Label Studio write them."""
+    key, value = field
+    match value:
+        case [[int(), int(), str()], *_]:
+            return key in ("label", "labels", "entities")
+        case [{"start_offset": _, "end_offset": _}, *_] | [{"start": _, "end": _, "labels": _}, *_]:
+            return True
+    return False
+
+
 def _spans(items: Any, text: str, at: str, labels: Sequence[str] | None) -> list[Span]:
     if not isinstance(items, list):
-        raise CorpusError(f"{at}: 'spans' must be a list, not {_short(items)}")
+        raise CorpusError(f"{at}: 'spans' must be a list, not {short(items)}")
     spans: list[Span] = []
     for i, item in enumerate(items):
-        here = f"{at}: span {i} {_short(item)}"
+        here = f"{at}: span {i} {short(item)}"
         if not isinstance(item, Mapping):
             raise CorpusError(f"{here}: must be an object with start, end and label")
         missing = [key for key in ("start", "end", "label") if key not in item]
@@ -189,13 +206,13 @@ def _spans(items: Any, text: str, at: str, labels: Sequence[str] | None) -> list
         start, end = _range(item["start"], item["end"], text, here)
         label = item["label"]
         if not isinstance(label, str) or not label:
-            raise CorpusError(f"{here}: label must be a name, not {_short(label)}")
+            raise CorpusError(f"{here}: label must be a name, not {short(label)}")
         if labels is not None and label not in labels:
             raise CorpusError(f"{here}: {unknown('label', label, labels)}")
         if "text" in item and item["text"] != text[start:end]:
             raise CorpusError(
-                f"{here}: the page has {_short(text[start:end])} there, the span says "
-                f"{_short(item['text'])}; offsets must count code points, not UTF-16 units or bytes"
+                f"{here}: the page has {short(text[start:end])} there, the span says "
+                f"{short(item['text'])}; offsets must count code points, not UTF-16 units or bytes"
             )
         if spans and start < spans[-1].end:
             last = spans[-1]
@@ -210,10 +227,10 @@ def _spans(items: Any, text: str, at: str, labels: Sequence[str] | None) -> list
 
 def _ambiguous(items: Any, text: str, at: str) -> list[tuple[int, int]]:
     if not isinstance(items, list):
-        raise CorpusError(f"{at}: 'ambiguous' must be a list, not {_short(items)}")
+        raise CorpusError(f"{at}: 'ambiguous' must be a list, not {short(items)}")
     ranges = []
     for i, item in enumerate(items):
-        here = f"{at}: ambiguous range {i} {_short(item)}"
+        here = f"{at}: ambiguous range {i} {short(item)}"
         if isinstance(item, Mapping) and {"start", "end"} <= set(item):
             item = [item["start"], item["end"]]
         if not isinstance(item, list) or len(item) != 2:
@@ -226,7 +243,7 @@ def _range(start: Any, end: Any, text: str, here: str) -> tuple[int, int]:
     for name, value in (("start", start), ("end", end)):
         # A JSON `true` is an int to Python, and `3.0` compares like one.
         if not isinstance(value, int) or isinstance(value, bool):
-            raise CorpusError(f"{here}: {name} must be a whole number, not {_short(value)}")
+            raise CorpusError(f"{here}: {name} must be a whole number, not {short(value)}")
     if start < 0 or end > len(text):
         raise CorpusError(
             f"{here}: {start} to {end} lies outside the page, which has {len(text)} characters"
@@ -234,48 +251,6 @@ def _range(start: Any, end: Any, text: str, here: str) -> tuple[int, int]:
     if start >= end:
         raise CorpusError(f"{here}: start {start} must be less than end {end}")
     return start, end
-
-
-def _short(value: Any) -> str:
-    """A value as JSON, cut to fit a one-line message."""
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    return shown if len(shown) <= 80 else shown[:79] + "…"
-
-
-def label_array(page: LabelledPage, labels: Sequence[str] = LABELS) -> NDArray[np.int16]:
-    """The label of every character, (len(text),): 0 for prose, i + 1 for `labels[i]`.
-
-    Raises:
-        CorpusError: a span has a label that is not in `labels`.
-    """
-    number = {label: i for i, label in enumerate(labels, 1)}
-    gold = np.zeros(len(page.text), dtype=np.int16)
-    for span in page.spans:
-        if span.label not in number:
-            raise CorpusError(f"page {page.id!r}: {unknown('label', span.label, labels)}")
-        gold[span.start : span.end] = number[span.label]
-    return gold
-
-
-def span_ids(page: LabelledPage) -> NDArray[np.int32]:
-    """The number of the span over every character, from 1; 0 for prose. (len(text),)."""
-    ids = np.zeros(len(page.text), dtype=np.int32)
-    for i, span in enumerate(page.spans, 1):
-        ids[span.start : span.end] = i
-    return ids
-
-
-def ambiguous_mask(page: LabelledPage) -> NDArray[np.bool_]:
-    """Where the annotators could not say, (len(text),)."""
-    mask = np.zeros(len(page.text), dtype=bool)
-    for start, end in page.ambiguous:
-        mask[start:end] = True
-    return mask
-
-
-def ignored_mask(page: LabelledPage) -> NDArray[np.bool_]:
-    """The characters that count neither way in any figure: blanks and ambiguous ranges."""
-    return blanks(page.text) | ambiguous_mask(page)
 
 
 def read_corpora(

@@ -235,11 +235,12 @@ def as_record(candidate: Candidate, content_filter: ContentFilter) -> dict[str, 
     """A candidate as a line of JSONL: the spans are what the model found, to be corrected."""
     page = candidate.page
     return {
+        **page.meta,  # may have a `text` of its own, where the page is under another key
         "id": page.id,
         "text": page.text,
         "spans": [span.as_dict() for span in page.spans],
         "source": page.source,
-        **page.meta,
+        "kind": page.kind,
         "uncertainty": round(candidate.uncertainty, 4),
         "passage": [candidate.start, candidate.end],
         "model": content_filter.model_hash,

@@ -15,10 +15,13 @@ from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from filter.errors import UsageError
+from training.corpus.arrays import ignored_mask, label_array
 from training.corpus.duplicates import THRESHOLD, Groups, find_copies
-from training.corpus.records import CorpusError, LabelledPage, ignored_mask, label_array
+from training.corpus.records import CorpusError, LabelledPage
+from training.corpus.stats import corpus_stats
 
 SIDES = ("train", "tune", "test")
 BY = ("source", "page")
@@ -76,14 +79,18 @@ def split_corpus(
     Raises:
         CorpusError: there are too few groups for the sides, or too unequal ones.
     """
+    if not pages:
+        raise CorpusError("there is no page to split")
     joined = Groups(len(pages))
-    if by == "source":
-        joined.join_by(page.source or None for page in pages)
     for copy in find_copies([page.text for page in pages], threshold=threshold):
         joined.join(copy.first, copy.second)
     groups = joined.members()
+    by_copies = len(groups)
+    if by == "source":
+        joined.join_by(page.source or None for page in pages)
+        groups = joined.members()
     if len(groups) < len(wanted):
-        raise _too_few(groups, wanted, by)
+        raise _too_few(groups, wanted, by, by_copies)
     labels = sorted({span.label for page in pages for span in page.spans})
     sizes = np.stack([_sizes([pages[i] for i in group], labels) for group in groups])
     chosen = assign(sizes, list(wanted.values()), seed=seed)
@@ -94,9 +101,38 @@ def split_corpus(
     for side, share in wanted.items():
         got = len(sides[side]) / len(pages)
         if not share / TOLERANCE <= got <= share * TOLERANCE:
-            raise _too_few(groups, wanted, by)
+            raise _too_few(groups, wanted, by, by_copies)
     counts = np.bincount(chosen, minlength=len(wanted)).tolist()
     return Split(sides, dict(zip(wanted, counts, strict=True)))
+
+
+def split_table(pages: Sequence[LabelledPage], split: Split, names: Mapping[str, str]) -> Table:
+    """What is on each side, as a table for a terminal.
+
+    Args:
+        pages: The corpus that was split.
+        split: How.
+        names: What to call each side.
+    """
+    counts = {
+        side: corpus_stats(pages[i] for i in numbers) for side, numbers in split.sides.items()
+    }
+    table = Table()
+    table.add_column("")
+    for side in counts:
+        table.add_column(names[side], justify="right", overflow="fold")
+    figures = {
+        "pages": [count["pages"] for count in counts.values()],
+        "groups": list(split.groups.values()),
+        "spans": [count["spans"] for count in counts.values()],
+        "characters": [count["characters"] for count in counts.values()],
+    }
+    for label in sorted({label for count in counts.values() for label in count["labels"]}):
+        rows = (count["labels"].get(label) for count in counts.values())
+        figures[f"  of {label}"] = [row["characters"] if row else 0 for row in rows]
+    for name, row in figures.items():
+        table.add_row(name, *(f"{figure:,}" for figure in row))
+    return table
 
 
 def assign(
@@ -167,13 +203,15 @@ def _sizes(pages: Sequence[LabelledPage], labels: Sequence[str]) -> NDArray[np.f
     return np.concatenate([[len(pages)], counts])
 
 
-def _too_few(groups: Sequence[Sequence[int]], wanted: Mapping[str, float], by: str) -> CorpusError:
+def _too_few(
+    groups: Sequence[Sequence[int]], wanted: Mapping[str, float], by: str, by_copies: int
+) -> CorpusError:
     asked = ", ".join(f"{side} {share:.2g}" for side, share in wanted.items())
     total = sum(map(len, groups))
     what = "sources and copies" if by == "source" else "copies"
     way_out = (
         "--by page keeps copies together and lets a source be on several sides"
-        if by == "source"
+        if by_copies > len(groups)
         else "ask for other shares, or label more pages"
     )
     count = f"{len(groups)} group{'s' * (len(groups) != 1)}"

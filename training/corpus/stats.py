@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from training.corpus.records import LabelledPage, ignored_mask, span_ids
+from training.corpus.arrays import ignored_mask, span_ids
+from training.corpus.records import LabelledPage
 
 QUANTILES = (10, 50, 90)
 
@@ -98,7 +99,9 @@ def stats_tables(stats: dict[str, Any], *, most: int = 20) -> Iterator[Table]:
         stats: What `corpus_stats` gave.
         most: Most rows of a table of sources or kinds, the largest first.
     """
-    table = Table(title=f"{stats['pages']:,} pages, {stats['spans']:,} spans")
+    unlabelled = stats["unlabelled_pages"] and f" ({stats['unlabelled_pages']:,} unlabelled)"
+    title = f"{stats['pages']:,} pages{unlabelled or ''}, {stats['spans']:,} spans"
+    table = Table(title=title)
     for column in ("label", "spans", "characters", "share", *(f"p{q}" for q in QUANTILES)):
         table.add_column(column, justify="left" if column == "label" else "right")
     characters = stats["characters"] or 1

@@ -19,9 +19,10 @@ from filter.errors import UsageError
 from filter.labels import LABELS, PROSE
 from filter.spans import Span
 from filter.tokenizer import code_points
-from training.calibration.calibrate import choose
+from training.calibration.choice import choose
 from training.calibration.scoring import Bounds, score_pages
-from training.corpus.records import LabelledPage, ignored_mask, label_array
+from training.corpus.arrays import ignored_mask, label_array
+from training.corpus.records import LabelledPage
 from training.evaluation.evaluate import report
 
 if TYPE_CHECKING:

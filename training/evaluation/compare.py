@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.corpus.records import LabelledPage
-from training.evaluation.counts import PageCounts, pool, resample
+from training.evaluation.counts import FIELDS, PageCounts, pool, resample
 from training.evaluation.metrics import headline_figures, interval, number, scheme
 
 BY_LABEL = ("macro_recall", "in_sentence_recall", "in_sentence_span_recall", "strict_span_f1")
@@ -81,20 +81,24 @@ def paired_difference(
     """The difference of every figure, this minus other, over the same pages.
 
     Returns:
-        `figures`: by name `this`, `other`, `difference`, its 95% `interval`, and `significant`,
-        whether that leaves out 0; figures that are defined for neither are left out.
+        `figures`: by name `this`, `other`, `difference`, its 95% `interval`, None where no more
+        than one page counts, and `significant`, whether that leaves out 0; figures that are not
+        defined for both are left out.
         `pages_better`, `pages_worse`, `pages_equal`: by the number of wrong characters.
         `most_better`, `most_worse`: `page` (its number), `wrong` and `other_wrong` of the extremes.
     """
     over = scheme(pool(counts), labels)
     plain = [headline_figures(pool(rows), over) for rows in (counts, other)]
     drawn = [headline_figures(resample(rows, draws, seed=seed), over) for rows in (counts, other)]
+    alone = [headline_figures(stacked(rows), over) for rows in (counts, other)]
     figures = {}
     for name in plain[0]:
         this, that = (number(own[name].item()) for own in plain)
         if this is None or that is None:
             continue
-        ends = interval(drawn[0][name] - drawn[1][name])
+        # One page drawn again and again is the same page: that would be an interval without width.
+        counting = np.count_nonzero(~np.isnan([own[name] for own in alone]).all(axis=0))
+        ends = interval(drawn[0][name] - drawn[1][name]) if counting > 1 else None
         figures[name] = {
             "this": this,
             "other": that,
@@ -121,6 +125,11 @@ def paired_difference(
         "most_better": extremes(order, -1),
         "most_worse": extremes(order[::-1], 1),
     }
+
+
+def stacked(rows: Sequence[PageCounts]) -> PageCounts:
+    """The counts of pages side by side, with an axis of pages before their own."""
+    return PageCounts(*(np.stack([getattr(row, name) for row in rows]) for name in FIELDS))
 
 
 def wrong_characters(counts: Sequence[PageCounts]) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ its spans are counted, and its probabilities are kept as a histogram for the cur
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,21 @@ from typing import Any
 import numpy as np
 
 from filter.content_filter import ContentFilter
-from filter.decoder_settings import read_json
 from filter.errors import UsageError
 from filter.files import atomic_write
+from filter.language import han_share
 from filter.spans import Span
 from filter.tokenizer import code_points
-from training.corpus.records import (
-    LabelledPage,
-    ignored_mask,
-    label_array,
-    read_corpora,
-    span_ids,
-    without_near_misses,
-)
+from training.calibration.scoring import spam_probability
+from training.corpus.arrays import ignored_mask, label_array, span_ids
+from training.corpus.records import LabelledPage, read_corpora, without_near_misses
 from training.evaluation.compare import comparison
 from training.evaluation.counts import PageCounts, page_counts
 from training.evaluation.curves import ScoreHistogram, calibration, threshold_curve
 from training.evaluation.metrics import Figures, summarize
 from training.evaluation.mistakes import covered, errors_of
 from training.evaluation.report import write_report
+from training.evaluation.saved import decoder_digest
 
 FORMAT = 2
 DRAWS = 1000
@@ -51,7 +47,7 @@ class Judged:
     """What one filter did to some pages.
 
     Attributes:
-        model: Hash, engine and threshold.
+        model: `hash`, `engine`, `threshold`, `keep` and `decoder` (`decoder_digest`).
         cut: The spans that it cut out of each page.
         counts: The counts of each page.
         labelled: Its probabilities on labelled pages.
@@ -82,6 +78,8 @@ def evaluate(
     report: str | PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Filter the pages of some files and count what was cut.
+
+    Spans of labels that a filter was told to keep count neither way: they are no miss.
 
     Args:
         model: A filter, or a model directory.
@@ -118,10 +116,11 @@ def evaluate(
     )  # fmt: skip
     assert content_filter is not None
     known = content_filter.labels[1:]
+    keep = {*content_filter.keep, *(other.keep if other is not None else ())}
     files: dict[str, list[LabelledPage]] = {}
     for name in (fspath(path) for path in data_paths):
         read = read_corpora([name], text_key=text_key, sources=sources, limit=limit)
-        files[name] = [without_near_misses(page, known) for page in read]
+        files[name] = [without_kept_spans(without_near_misses(page, known), keep) for page in read]
     pages = [page for read in files.values() for page in read]
     if not pages:
         raise UsageError(f"{', '.join(files) or 'no file'}: no pages to evaluate on")
@@ -170,6 +169,7 @@ def judge(
     threshold = content_filter.threshold if threshold is None else threshold
     histograms = {labelled: ScoreHistogram([threshold]) for labelled in (True, False)}
     cut, counts = [], []
+    columns = [i for i, name in enumerate(content_filter.labels) if name not in content_filter.keep]
     scored = content_filter.pipe_with_probabilities(
         (page.text for page in pages), threshold=threshold
     )
@@ -177,16 +177,17 @@ def judge(
         cut.append(filtered.removed)
         counts.append(count_page(page, filtered.removed, labels))
         counted = ~ignored_mask(page)
-        # Summed as the decoder sums it: 1 - p(prose) differs in the last digit.
-        p_spam = np.zeros(len(page.text), dtype=np.float32)
-        for column in probabilities[:, 1:].T:
-            p_spam += column
+        p_spam = spam_probability(probabilities[:, columns])
+        if han_share(page.text) < content_filter.decoder.min_han:
+            p_spam[:] = 0  # it is passed as it is
         is_spam = covered(page.spans, len(page.text))
         histograms[page.labelled].add(p_spam[counted], is_spam[counted])
     model = {
         "hash": content_filter.model_hash,
         "engine": content_filter.engine,
         "threshold": threshold,
+        "keep": list(content_filter.keep),
+        "decoder": decoder_digest(content_filter.decoder),
     }
     return Judged(model, cut, counts, histograms[True], histograms[False])
 
@@ -195,6 +196,15 @@ def all_labels(pages: Iterable[LabelledPage], known: Sequence[str]) -> tuple[str
     """The labels of a model, and after them those that only the pages have."""
     found = {span.label for page in pages for span in page.spans}
     return (*known, *sorted(found - set(known)))
+
+
+def without_kept_spans(page: LabelledPage, keep: Collection[str]) -> LabelledPage:
+    """The page with the spans that are to be left in made ambiguous: they count neither way."""
+    kept = [(span.start, span.end) for span in page.spans if span.label in keep]
+    if not kept:
+        return page
+    spans = [span for span in page.spans if span.label not in keep]
+    return replace(page, spans=spans, ambiguous=sorted([*page.ambiguous, *kept]))
 
 
 def count_page(page: LabelledPage, cut: Sequence[Span], labels: Sequence[str]) -> PageCounts:
@@ -258,22 +268,3 @@ def _report(
                 for group, chosen in sorted(groups.items())
             }
     return result
-
-
-def save_metrics(model_dir: str | PathLike[str], result: dict[str, Any]) -> Path:
-    """Put a result into a model directory's metrics.json, under the names of its files.
-
-    What stands there for other files stays, unless another state of the model was measured.
-    """
-    path = Path(model_dir) / "metrics.json"
-    entries = read_json(path) if path.is_file() else {}
-    kept = {
-        name: entry
-        for name, entry in entries.items()
-        if not isinstance(entry, dict)
-        or entry.get("model", result["model"])["hash"] == result["model"]["hash"]
-    }
-    kept[" + ".join(result["files"])] = result
-    with atomic_write(path) as file:
-        file.write((json.dumps(kept, ensure_ascii=False, indent=2) + "\n").encode())
-    return path

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.spans import Span
-from training.corpus.records import LabelledPage, ambiguous_mask, ignored_mask
+from training.corpus.arrays import ambiguous_mask, ignored_mask
+from training.corpus.records import LabelledPage
 
 CONTEXT = 12
 """Characters on either side of an error that is written out."""

@@ -15,6 +15,7 @@ from random import Random
 
 from filter.errors import WinnowError
 from filter.files import open_bytes
+from filter.text import replace_surrogates
 
 MIN_DOCUMENT = 40
 """Shorter documents make no page."""
@@ -74,19 +75,26 @@ def read_prose(
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
     """Reads prose JSONL (``text``, optional ``source`` and ``domain``), plain or compressed.
 
+    Args:
+        paths: the files.
+        held_out_sources: sources of which all documents are held out.
+        held_out_containing: strings; documents with one of them are held out.
+        limit: at most so many documents of each file, held-out ones among them.
+
     Returns:
         ``(source, domain, text)`` rows of the training part and of the held-out part.
 
     Raises:
-        WinnowError: a line is no JSON object with a ``text``.
+        WinnowError: a line is no JSON object with a ``text`` that is a string.
     """
     sources, strings = set(held_out_sources), tuple(held_out_containing)
     train: list[tuple[str, str, str]] = []
     held_out: list[tuple[str, str, str]] = []
     for path in paths:
+        before = len(train) + len(held_out)
         with open_bytes(str(path)) as lines:
             for number, line in enumerate(lines, 1):
-                if limit is not None and len(train) >= limit:
+                if limit is not None and len(train) + len(held_out) - before >= limit:
                     break
                 try:
                     record = json.loads(line)
@@ -95,9 +103,12 @@ def read_prose(
                     raise WinnowError(
                         f"{path}:{number}: not a JSON object with a 'text' ({error})"
                     ) from error
+                if not isinstance(text, str):
+                    found = json.dumps(text, ensure_ascii=False)[:40]
+                    raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
                 if len(text) < MIN_DOCUMENT:
                     continue
-                row = (record.get("source", ""), record.get("domain", ""), text)
+                row = (record.get("source", ""), record.get("domain", ""), replace_surrogates(text))
                 out = row[0] in sources or any(string in text for string in strings)
                 (held_out if out else train).append(row)
     return train, held_out

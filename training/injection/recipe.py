@@ -92,7 +92,7 @@ def background(page: Page, recipe: Recipe) -> None:
 
 def load_recipe(source: str | Path | dict[str, Any]) -> Recipe:
     """Reads a recipe from a YAML file, a name in ``configs/`` or a mapping."""
-    from training.config import read_yaml, validated
+    from training.config_files import read_yaml, validated
 
     values = source if isinstance(source, dict) else read_yaml(source)
     return validated(

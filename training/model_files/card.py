@@ -22,6 +22,7 @@ from training.model_files.card_figures import (
     baseline_section,
     figures,
     onnx_section,
+    promise_section,
     table,
     weak_spots,
 )
@@ -48,9 +49,6 @@ MEANINGS = dict(
         strict=True,
     )
 )
-
-BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
-"""Bounds on prose loss for which the card shows what the model promises."""
 
 
 def write_card(
@@ -98,7 +96,7 @@ def write_card(
         _use(directory),
         _labels(labels),
         _shape(model, decoder),
-        _promise(decoder),
+        promise_section(decoder),
         _training(config, record.get("provenance", {}), own.get("compute")),
         _data(record.get("provenance", {}).get("data") or {}, own.get("sources") or ()),
         *(figures(data, result) for data, result in metrics.items()),
@@ -174,40 +172,6 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
         lines.append(f"Added to the logits, in nats: {biases}.")
     return "\n".join([*lines, ""])
-
-
-def _promise(decoder: DecoderSettings) -> str:
-    """What is promised of the prose loss, on what, and what is not."""
-    promise = decoder.promise
-    if promise is None:
-        return ""
-    rows = []
-    for bound in BOUNDS:
-        point = next((p for p in decoder.curve if p.bound is not None and p.bound <= bound), None)
-        if point is not None:
-            recall = "" if point.recall is None else f"{point.recall:.3f}"
-            rows.append(
-                (f"{bound:g}", f"{point.threshold:g}", f"{point.page_loss:.5f}",
-                 f"{point.prose_loss:.5f}", recall)
-            )  # fmt: skip
-    return (
-        "## What is promised\n\n"
-        "The expected share of a page's prose that is cut is at most"
-        f" **{promise.max_prose_loss:g}** at the threshold {decoder.threshold:g}, by"
-        f" {promise.method} (Angelopoulos and others, 2022, arXiv 2208.02814) on"
-        f" {promise.pages:,} calibration pages,"
-        f" {promise.pages_with_spam:,} of them with spam. They are {promise.share:.0%} of the pages"
-        f" given, drawn by seed {promise.seed} (pages `{promise.data}`, engine {promise.engine},"
-        f" model `{promise.model}`); the other settings were chosen on the rest.\n\n"
-        "The promise holds for pages like those calibrated on, and not for pages of another kind."
-        " It holds in expectation, over draws of the calibration pages and of the next page: a"
-        " single page may lose more. It holds for one threshold chosen in advance, by"
-        " `--max-prose-loss`: whoever tries several and keeps the best has chosen on the data."
-        " With other weights, another number format or another temperature it is void.\n\n"
-        + table(
-            ("bound", "threshold", "mean loss of a page", "prose loss, pooled", "spam recall"), rows
-        )
-    )
 
 
 def _training(

@@ -1,10 +1,11 @@
-"""The figures in a model card: what was measured, beside what, and the weak spots that it shows."""
+"""The figures in a model card: what is promised, what was measured, and where it is weak."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from filter.decoder_settings import DecoderSettings
 from filter.labels import IN_SENTENCE
 from training.evaluation.tables import HEADLINES, PROSE_HEADLINES, shown
 
@@ -16,6 +17,43 @@ FEW = 10
 
 BASELINE = "linear baseline"
 """The entry of metrics.json that is not this model's."""
+
+BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+"""Bounds on prose loss for which the card shows what the model promises."""
+
+
+def promise_section(decoder: DecoderSettings) -> str:
+    """What is promised of the prose loss, on what, and what is not."""
+    promise = decoder.promise
+    if promise is None:
+        return ""
+    rows = []
+    for bound in BOUNDS:
+        point = next((p for p in decoder.curve if p.bound is not None and p.bound <= bound), None)
+        if point is not None:
+            recall = "" if point.recall is None else f"{point.recall:.3f}"
+            rows.append(
+                (f"{bound:g}", f"{point.threshold:g}", f"{point.page_loss:.5f}",
+                 f"{point.prose_loss:.5f}", recall)
+            )  # fmt: skip
+    return (
+        "## What is promised\n\n"
+        "The expected share of a page's prose that is cut is at most"
+        f" **{promise.max_prose_loss:g}** at the threshold {decoder.threshold:g}, by"
+        f" {promise.method} (Angelopoulos and others, 2022, arXiv 2208.02814) on"
+        f" {promise.pages:,} calibration pages,"
+        f" {promise.pages_with_spam:,} of them with spam. They are {promise.share:.0%} of the pages"
+        f" given, drawn by seed {promise.seed} (pages `{promise.data}`, engine {promise.engine},"
+        f" model `{promise.model}`); the other settings were chosen on the rest.\n\n"
+        "The promise holds for pages like those calibrated on, and not for pages of another kind."
+        " It holds in expectation, over draws of the calibration pages and of the next page: a"
+        " single page may lose more. It holds for one threshold chosen in advance, by"
+        " `--max-prose-loss`: whoever tries several and keeps the best has chosen on the data."
+        " With other weights, another number format or another temperature it is void.\n\n"
+        + table(
+            ("bound", "threshold", "mean loss of a page", "prose loss, pooled", "spam recall"), rows
+        )
+    )
 
 
 def figures(data: str, result: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from filter.decoder_settings import FORMAT, read_decoder
 from filter.errors import UsageError, unknown
 from filter.files import atomic_write
-from filter.model_directory import ONNX_FILES, SAFETENSORS
+from filter.model_directory import ONNX_FILES, SAFETENSORS, read_model_directory
 from training.corpus.records import LabelledPage
 from training.model_files.fidelity import Limits, Reference, generated_pages, require
 from training.model_files.graphs import faithful_graph, windows_of
@@ -140,10 +140,12 @@ def export_onnx(
     Raises:
         ExportError: The model cannot be loaded or traced, its logits differ from torch's, or a
             file costs more than the limits allow.
+        WinnowError: There is no such model directory, or a file of it is missing or broken.
     """
     import onnx
 
     directory = Path(model_dir)
+    read_model_directory(directory)  # what is missing is said before any of it is read
     held_against = list(pages) or generated_pages(directory)
     windows = windows_of(directory, (page.text for page in held_against))
     graph = faithful_graph(directory, windows)

@@ -24,8 +24,8 @@ from filter.errors import UsageError
 from filter.tokenizer import PageTokenizer
 from training.calibration.calibrate import calibrate
 from training.calibration.scoring import Bounds
-from training.config import TrainConfig, data_paths, load_config
-from training.config_files import read_yaml
+from training.config import TrainConfig
+from training.config_files import data_paths, load_config, read_yaml
 from training.corpus.records import read_corpora
 from training.evaluation.baseline import baseline_figures, fit_baseline
 from training.evaluation.evaluate import evaluate
@@ -46,6 +46,9 @@ MAX_LABELLED_PROSE_LOSS = 0.003
 MAX_PLAIN_PROSE_LOSS = 0.00045
 """Pooled over plain prose; a little below the 0.0005 aimed at: set after the first model lost
 0.00053 of the test prose."""
+
+LIMITS = Limits(max_prose_loss_rise=0.002)
+"""What int8 may cost at a threshold that is not chosen yet; the one that ships is chosen on int8."""
 
 BOUNDS = Bounds(page=MAX_PROSE_LOSS, labelled=MAX_LABELLED_PROSE_LOSS, plain=MAX_PLAIN_PROSE_LOSS)
 
@@ -96,7 +99,7 @@ def release(
         model = Path(name) / output.name
         shutil.copytree(run / "model", model)
         pages = list(itertools.islice(read_corpora(tune), 60))
-        logger.info("exported: %s", export_onnx(model, pages=pages, limits=Limits()))
+        logger.info("exported: %s", export_onnx(model, pages=pages, limits=LIMITS))
         settings = calibrate(
             model,
             [*tune, held_out["prose-tune"], *calibration],

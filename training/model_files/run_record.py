@@ -31,9 +31,12 @@ def write_run_record(model_dir: Path, run: Path) -> None:
     provenance = read_json(run / "provenance.json") if (run / "provenance.json").is_file() else {}
     card = config.pop("card", None) or {}
     base = config.get("base")
-    if base and Path(base).exists():
-        config["base"] = Path(base).resolve().name
-    config["data"] = {key: own for key, own in config.get("data", {}).items() if key != "root"}
+    if base:
+        config["base"] = Path(base).resolve().name if Path(base).exists() else _name(base)
+    config["data"] = _without_places(config.get("data", {}))
+    evaluation = config.get("evaluation") or {}
+    if "labelled" in evaluation:
+        config["evaluation"] = {**evaluation, "labelled": list(map(_name, evaluation["labelled"]))}
     kept = ("source", "libraries", "python", "seed", "data", "base", "finished")
     sittings = provenance.get("sittings") or []
     record = {
@@ -55,10 +58,29 @@ def read_run_record(model_dir: Path) -> dict[str, Any]:
 
 
 def _named(values: Any) -> Any:
-    """Files that lie outside of the data root go by their names alone."""
+    """What is known of files, by their names."""
     if not isinstance(values, dict):
         return values
-    return {Path(key).name if key.startswith("/") else key: own for key, own in values.items()}
+    return {_name(key): own for key, own in values.items()}
+
+
+def _name(path: str) -> str:
+    """Files that lie outside of the data root go by their names alone."""
+    outside = Path(path).is_absolute() or ".." in Path(path).parts
+    return Path(path).name if outside else path
+
+
+def _without_places(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The section ``data`` of a configuration, its paths by their names."""
+    kept = {key: own for key, own in data.items() if key != "root"}
+    for key in ("prose", "hosts", "material"):
+        if key in kept:
+            kept[key] = list(map(_name, kept[key]))
+    if "labelled" in kept:
+        kept["labelled"] = [{**part, "path": _name(part["path"])} for part in kept["labelled"]]
+    if isinstance(kept.get("recipe"), str):
+        kept["recipe"] = _name(kept["recipe"])
+    return kept
 
 
 def _hours(sitting: Mapping[str, Any]) -> float:

@@ -7,18 +7,26 @@ for layout to any BERT tokenizer that is fine-tuned (BERT's own drop line breaks
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filter.decoder_settings import read_json
 from filter.errors import WinnowError
+from filter.files import atomic_write
 from filter.tokenizer import CHARACTER_PATTERN, code_points
 from training.networks.bases import SUPPORTED, base_directory
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+    from training.pretraining.config import PretrainConfig
+
+logger = logging.getLogger(__name__)
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SPECIAL_NAMES = {
@@ -35,6 +43,28 @@ LAYOUT_TOKENS = (
 WORD_PATTERN = r"[A-Za-z0-9]{1,100}|[\s\S]"
 """What may become one token of a base's vocabulary: a Latin word or number, or one character."""
 ASCII = tuple(chr(code) for code in range(33, 127))
+FILES = ("tokenizer.json", "tokenizer_config.json")
+"""What a tokenizer is saved as; the last is there when all of it is."""
+
+
+def make_tokenizer(
+    config: TrainConfig | PretrainConfig, texts: Iterable[str], output: Path
+) -> Path:
+    """The run's tokenizer: the configuration's own, the base's made to see layout, or a new one.
+
+    It is made in ``output`` if it is not there yet; a new one is counted on ``texts``.
+    """
+    if config.tokenizer is not None:
+        return Path(config.tokenizer)
+    if (output / FILES[-1]).is_file():
+        return output
+    if config.base is not None:
+        added = extend_tokenizer(config.base, output)
+        logger.info("%d layout tokens are new to %s", added, config.base)
+    else:
+        counts = count_characters(texts)
+        build_tokenizer(select_characters(counts, size=config.vocabulary_size), output)
+    return output
 
 
 def count_characters(texts: Iterable[str]) -> NDArray[np.int64]:
@@ -159,8 +189,6 @@ def read_tokenizer(directory: Path) -> tuple[Any, dict[str, str]]:
         names[name] = str(token["content"] if isinstance(token, dict) else token)
     path = directory / "tokenizer.json"
     if path.is_file():
-        from tokenizers import Tokenizer
-
         try:
             return Tokenizer.from_file(str(path)), names
         except Exception as error:  # of the library's own making, without a class
@@ -265,6 +293,7 @@ def save_tokenizer(
         "model_input_names": ["input_ids", "attention_mask"],
         **special_names,
     }
-    tokenizer.save(str(output / "tokenizer.json"))
-    text = json.dumps(config, ensure_ascii=False, indent=2)
-    (output / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+    texts = (tokenizer.to_str(pretty=True), json.dumps(config, ensure_ascii=False, indent=2) + "\n")
+    for name, text in zip(FILES, texts, strict=True):
+        with atomic_write(output / name) as stream:
+            stream.write(text.encode())

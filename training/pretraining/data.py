@@ -77,7 +77,7 @@ def read_texts(config: PretrainConfig, paths: Iterable[Path]) -> tuple[list[str]
             held_out += [text for _, _, text in sources]
             rest = [text for _, _, text in rows]
         for text in rest:
-            share = zlib.crc32(text.encode("utf-8", "surrogatepass")) / 2**32
+            share = zlib.crc32(text.encode()) / 2**32
             (held_out if share < data.held_out_share else train).append(text)
     if not train:
         raise WinnowError("data.prose: no document to train on is of 40 characters or more")

@@ -28,9 +28,10 @@ from filter.tokenizer import PageTokenizer
 from training import provenance
 from training.callbacks import LogFile, RateLog, Rhythm
 from training.character_trainer import collate
-from training.config import data_paths
+from training.config_files import data_paths
 from training.machine import pick_attention, place_arguments, set_attention
 from training.networks.bases import base_directory
+from training.networks.vocabulary import make_tokenizer
 from training.optimizer import build_optimizer, trapezoid
 from training.pretraining.config import PretrainConfig
 from training.pretraining.data import PackedWindows, read_texts, token_ids
@@ -98,28 +99,6 @@ def pretrain(config: PretrainConfig) -> Path:
     if arguments.world_size > 1:
         torch.distributed.destroy_process_group()
     return target
-
-
-def make_tokenizer(config: PretrainConfig, texts: list[str], output: Path) -> Path:
-    """The run's tokenizer: the configuration's own, the base's made to see layout, or a new one."""
-    from training.networks.vocabulary import (
-        build_tokenizer,
-        count_characters,
-        extend_tokenizer,
-        select_characters,
-    )
-
-    if config.tokenizer is not None:
-        return Path(config.tokenizer)
-    if (output / "tokenizer_config.json").is_file():
-        return output
-    if config.base is not None:
-        added = extend_tokenizer(config.base, output)
-        logger.info("%d layout tokens are new to %s", added, config.base)
-    else:
-        counted = count_characters(texts)
-        build_tokenizer(select_characters(counted, size=config.vocabulary_size), output)
-    return output
 
 
 def training_arguments(config: PretrainConfig) -> TrainingArguments:

@@ -12,7 +12,8 @@ from filter.labels import LABELS, PROSE
 from training.calibration.conformal import corrected, lowest_threshold, pages_needed, smallest_bound
 from training.calibration.scoring import measure, score_pages
 from training.calibration.simulation import population, simulate, table
-from training.corpus.records import LabelledPage, ignored_mask
+from training.corpus.arrays import ignored_mask
+from training.corpus.records import LabelledPage
 
 NAMES = (PROSE, *LABELS)
 

@@ -79,7 +79,7 @@ def test_a_source_on_two_sides_is_a_problem(tmp_path: Path) -> None:
     a = write(tmp_path / "a.jsonl", page(1, source="x"), page(2, source="y"), page(3))
     b = write(tmp_path / "b.jsonl", page(4, source="x"), page(5))
     assert found(check_corpus([a, b]))["source in several files"] == [
-        f"'x': 1 pages in {a}, 1 pages in {b}"
+        f"'x': 1 page in {a}, 1 page in {b}"
     ]
 
 
@@ -111,7 +111,7 @@ def test_labels_that_are_slips_are_named(
         assert not problems
     else:
         (message,) = problems["label that looks misspelt"]
-        assert message == f"{rare!r} (1 spans): did you mean {meant}?"
+        assert message == f"{rare!r} (1 span): did you mean {meant}?"
 
 
 def test_two_kinds_that_are_both_common_are_no_slip(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_string_that_is_labelled_here_and_not_there(tmp_path: Path) -> None:
 
 
 def test_a_long_list_is_cut_in_the_report_and_whole_in_the_result(tmp_path: Path) -> None:
-    a = write(tmp_path / "a.jsonl", *["{"] * 15)
+    a = write(tmp_path / "a.jsonl", page(1), *["{"] * 15)
     result = check_corpus([a])
     lines = list(report_lines(result))
     assert len(result["problems"]) == 15

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def read(name: str, data: bytes, **options: Any) -> list[LabelledPage | Reject]:
     given = ReadOptions(**{k: v for k, v in options.items() if k in ("text_key", "joiner")})
     rest = {k: v for k, v in options.items() if k in ("offsets", "on_overlap", "notes")}
     return list(checked(corpus_format(name).read(data, "file", given), **rest))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_lives_where_it_is_said_to(name: str) -> None:
+    module = import_module(FORMATS[name])
+    assert callable(module.read)
+    assert callable(module.write)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -248,7 +256,7 @@ def test_formats_are_told_by_name_and_first_record(name: str, data: bytes, expec
     [
         lambda: guess_input_format(b'{"text": "x"}', "-"),
         lambda: guess_input_format("一篇文章。\n".encode(), "a.txt"),
-        lambda: guess_input_format(b"", "a.json"),
+        lambda: guess_input_format(b"[1]", "a.json"),
         lambda: guess_output_format("-"),
     ],
 )

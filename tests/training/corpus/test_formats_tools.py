@@ -265,7 +265,7 @@ class TestConll:
 
     def test_a_refusal_names_the_line_and_costs_one_page(self) -> None:
         (_, rejected, after) = conll("好\tO", "", "好\tO", "坏", "", "好\tO")
-        assert str(rejected).startswith("file:3: line 4: ")
+        assert str(rejected).startswith("file:4: ")
         assert "does not end in a tag" in str(rejected)
         assert after.text == "好"
         (rejected,) = conll("# escape = backslash", "\\q\tO")

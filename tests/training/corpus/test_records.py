@@ -16,15 +16,8 @@ from hypothesis import strategies as st
 
 from filter.errors import WinnowError
 from filter.spans import Span
-from training.corpus.records import (
-    CorpusError,
-    LabelledPage,
-    ambiguous_mask,
-    ignored_mask,
-    label_array,
-    read_labelled,
-    span_ids,
-)
+from training.corpus.arrays import ambiguous_mask, ignored_mask, label_array, span_ids
+from training.corpus.records import CorpusError, LabelledPage, read_labelled
 
 PAGE = {
     "id": "a1",
@@ -96,7 +89,7 @@ def test_blank_lines_are_passed_over_and_still_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("\n\n" + json.dumps({"text": "好", "spans": []}) + "\n{", encoding="utf-8")
     assert next(iter(read_labelled(path))).id == "3"
-    assert f"{path}:4: not a JSON object" in refusal(path)
+    assert f"{path}:4: not JSON" in refusal(path)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_record(tmp_path: Path) -> None:

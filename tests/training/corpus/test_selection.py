@@ -206,6 +206,17 @@ def test_a_record_is_a_page_of_a_labelled_corpus(tmp_path: Path) -> None:
     assert page.meta["model"] == "0123456789ab"
 
 
+def test_a_field_of_the_page_takes_the_place_of_nothing_that_is_written() -> None:
+    model: Any = Unsure()
+    meta = {"id": "x", "text": "y", "spans": 7, "source": "z", "kind": "w", "url": "u"}
+    text = words(1) + "疑"
+    [chosen] = select([LabelledPage("p", text, [], source="s", kind="seo", meta=meta)], model, 1)
+    record = as_record(chosen, model)
+    assert (record["id"], record["text"]) == ("p", text)
+    assert (record["source"], record["kind"], record["url"]) == ("s", "seo", "u")
+    assert [span["text"] for span in record["spans"]] == ["疑"]
+
+
 def test_the_command_writes_tasks_for_pages_of_several_files(
     copy_model: Callable[..., Path], sample: str, tmp_path: Path, capsysbinary: Any
 ) -> None:

@@ -92,9 +92,11 @@ def test_too_few_groups_are_named_with_the_way_out() -> None:
     with pytest.raises(CorpusError, match=r"3 groups.*the largest has 18"):
         split_corpus(uneven, THIRDS)
     assert set(split_corpus(two, THIRDS, by="page").groups) == set(THIRDS)
-    with pytest.raises(CorpusError, match="1 group by copies"):
+    with pytest.raises(CorpusError, match=r"1 group by copies.*label more pages"):
         split_corpus([page(1) for _ in range(20)], THIRDS, by="page")
-    with pytest.raises(CorpusError, match="0 pages"):
+    with pytest.raises(CorpusError, match=r"1 group by sources.*label more pages"):
+        split_corpus([page(1) for _ in range(20)], THIRDS)
+    with pytest.raises(CorpusError, match="no page to split"):
         split_corpus([], THIRDS)
 
 

@@ -77,6 +77,23 @@ def test_pages_are_better_or_worse_by_their_wrong_characters() -> None:
     assert [row["id"] for row in found["most_worse"]] == ["page-1", "page-3"]
 
 
+def test_what_rests_on_one_page_is_no_more_than_chance() -> None:
+    alone = paired_difference([counts(GOLD)], [counts()], LABELS, draws=50)["figures"]
+    assert alone["recall"]["difference"] == 1
+    assert all(row["interval"] is None and not row["significant"] for row in alone.values())
+    # Nor where there are more pages, but spam in one of them alone.
+    clean = [counts(Span(0, 1, "ad"), labelled=False), counts(labelled=False)]
+    idle = [counts(labelled=False)] * 2
+    figures = paired_difference([counts(GOLD), *clean], [counts(), *idle], LABELS, draws=50)[
+        "figures"
+    ]
+    for name in ("recall", "macro_recall", "in_sentence_recall"):
+        assert figures[name]["interval"] is None
+        assert not figures[name]["significant"]
+    low, high = figures["prose_loss"]["interval"]
+    assert low < high
+
+
 def test_models_with_other_labels_are_compared_on_spam_and_prose_alone() -> None:
     pages = [page(), page(labelled=False)]
     rows = [counts(GOLD), counts(labelled=False)]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from filter import ContentFilter
+from filter.decoder_settings import CurvePoint, DecoderSettings
 from filter.errors import UsageError, WinnowError
 from filter.labels import LABELS
 from filter.spans import Span
 from training.corpus.records import CorpusError, LabelledPage
-from training.evaluation.evaluate import all_labels, count_page, evaluate, report, save_metrics
+from training.evaluation.evaluate import all_labels, count_page, evaluate, report
 from training.evaluation.metrics import summarize
+from training.evaluation.saved import decoder_digest, save_metrics
 
 
 def page(text: str, *spans: Span, **fields: Any) -> LabelledPage:
@@ -97,6 +101,8 @@ def test_evaluating_a_model_directory(
         "hash": content_filter.model_hash,
         "engine": content_filter.engine,
         "threshold": 0.5,
+        "keep": [],
+        "decoder": decoder_digest(content_filter.decoder),
     }
     assert result["files"] == {"labelled.jsonl": 2, "prose.jsonl": 2}
     assert result["labelled"]["spam_characters"] == 4
@@ -175,11 +181,48 @@ def test_a_model_is_compared_with_another(tiny_model: Path, labelled: Path, pros
     json.dumps(result)
 
 
+def test_what_a_filter_is_told_to_keep_is_neither_missed_nor_in_the_curve(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    spans = [{"start": 0, "end": 2, "label": "ad"}, {"start": 3, "end": 7, "label": "keyword"}]
+    path = write(tmp_path / "a.jsonl", {"id": "a", "text": "做好帮塑料混合扶工作", "spans": spans})
+    everything = ContentFilter.from_pretrained(tiny_model)
+    content_filter = ContentFilter.from_pretrained(tiny_model, keep=["ad", "noise"])
+    result = evaluate(content_filter, [path], errors=tmp_path / "errors.jsonl", draws=0)
+    assert result["model"]["keep"] == ["ad", "noise"]
+    figures = result["labelled"]
+    assert (figures["spans"], figures["spam_characters"], figures["prose_characters"]) == (1, 4, 4)
+    missed = [e for line in (tmp_path / "errors.jsonl").open() for e in json.loads(line)["missed"]]
+    assert all(e["start"] >= 3 for e in missed)
+    columns = [i for i, name in enumerate(content_filter.labels) if name not in ("ad", "noise")]
+    scored = everything.predict_proba("做好帮塑料混合扶工作")[:, columns[1:]].sum(axis=1)
+    assert len(result["curve"]["points"]) > 1
+    for point in result["curve"]["points"]:
+        if abs(scored[3:7] - point["threshold"]).min() > 1e-5:
+            assert point["recall"] == (scored[3:7] >= point["threshold"]).mean()
+    # Beside a filter that keeps nothing, on the same characters.
+    compare = evaluate(everything, [path], compare=content_filter, draws=0)
+    assert compare["labelled"]["spam_characters"] == 4
+    assert compare["compare"]["model"]["keep"] == ["ad", "noise"]
+
+
+def test_a_page_that_is_passed_as_it_is_has_no_spam_in_the_curve(
+    copy_model: Callable[..., Path], labelled: Path
+) -> None:
+    model = copy_model(min_han=1.0)
+    latin = {"id": "c", "text": "a做b好c帮", "spans": [{"start": 1, "end": 2, "label": "ad"}]}
+    path = write(labelled.parent / "latin.jsonl", latin)
+    result = evaluate(model, [path], threshold=1e-6, draws=0)
+    assert result["labelled"]["recall"] == 0
+    assert result["curve"]["points"] == []
+    assert evaluate(model, [labelled], draws=0)["curve"]["points"]
+
+
 def test_saved_metrics_stand_beside_those_of_other_files_of_the_same_model(
     tmp_path: Path,
 ) -> None:
-    def result(name: str, model: str) -> dict[str, Any]:
-        return {"model": {"hash": model}, "files": {name: 1, "b.jsonl": 2}}
+    def result(name: str, model: str, decoder: str = "d") -> dict[str, Any]:
+        return {"model": {"hash": model, "decoder": decoder}, "files": {name: 1, "b.jsonl": 2}}
 
     save_metrics(tmp_path, result("a.jsonl", "one"))
     path = save_metrics(tmp_path, result("c.jsonl", "one"))
@@ -187,3 +230,13 @@ def test_saved_metrics_stand_beside_those_of_other_files_of_the_same_model(
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "linear baseline": None}))
     save_metrics(tmp_path, result("a.jsonl", "two"))
     assert list(json.loads(path.read_bytes())) == ["linear baseline", "a.jsonl + b.jsonl"]
+    save_metrics(tmp_path, result("c.jsonl", "two", "other thresholds"))
+    assert list(json.loads(path.read_bytes())) == ["linear baseline", "c.jsonl + b.jsonl"]
+
+
+def test_the_decoder_is_what_cuts_and_not_what_was_measured_of_it() -> None:
+    settings = DecoderSettings(threshold=0.7)
+    curve = (CurvePoint(0.5, 0.1, None),)
+    assert decoder_digest(replace(settings, curve=curve)) == decoder_digest(settings)
+    for changed in ({"threshold": 0.8}, {"bias": {"ad": 1.0}}, {"temperature": 2.0}):
+        assert decoder_digest(replace(settings, **changed)) != decoder_digest(settings)

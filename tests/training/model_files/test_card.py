@@ -148,6 +148,33 @@ def test_the_run_is_in_the_card_and_no_place_of_the_machine(
     assert write_card(path).read_text() == card
 
 
+def test_no_place_on_the_machine_reaches_the_model(copy_model: CopyModel, run: Path) -> None:
+    home = "/home/somebody"
+    config = {
+        **CONFIG,
+        "base": f"{home}/gone/base",
+        "tokenizer": f"{home}/tokenizer",
+        "data": {
+            **CONFIG["data"],
+            "labelled": [{"path": f"{home}/real.jsonl", "rate": 0.25}],
+            "prose": [f"{home}/prose/*.zst", "../../somebody/other.jsonl", "below/it.jsonl"],
+            "hosts": [f"{home}/hosts.jsonl"],
+            "material": [f"{home}/material"],
+            "recipe": f"{home}/recipe.yaml",
+        },
+        "evaluation": {"labelled": [f"{home}/dev.jsonl"], "steps": 5},
+    }
+    (run / "resolved.yaml").write_text(yaml.safe_dump(config))
+    path = copy_model()
+    assert "`real.jsonl`" in write_card(path, run=run).read_text()
+    for file in ("README.md", "training.json"):
+        assert "somebody" not in (path / file).read_text()
+    kept = json.loads((path / "training.json").read_text())["config"]
+    assert kept["data"]["prose"] == ["*.zst", "other.jsonl", "below/it.jsonl"]
+    assert kept["data"]["material"] == ["material"] and kept["base"] == "base"
+    assert kept["evaluation"] == {"labelled": ["dev.jsonl"], "steps": 5}
+
+
 def test_a_base_of_the_hub_is_linked_and_a_directory_is_not(
     copy_model: CopyModel, run: Path, tmp_path: Path
 ) -> None:

@@ -14,8 +14,7 @@ from filter.decoder_settings import read_decoder
 from filter.errors import UsageError
 from filter.model_directory import read_model_directory
 from training.calibration.scoring import Bounds
-from training.config import load_config
-from training.config_files import write_yaml
+from training.config_files import load_config, write_yaml
 from training.model_files import release as module
 from training.model_files.fidelity import Limits
 from training.model_files.release import release
@@ -62,7 +61,7 @@ def test_a_run_becomes_a_model_directory(
         asked.update(options)
         return {"threshold": 0.5}
 
-    monkeypatch.setattr(module, "Limits", lambda: Limits(tolerance=1, max_drop=1))
+    monkeypatch.setattr(module, "LIMITS", Limits(tolerance=1, max_drop=1))
     for name in ("read_inputs", "fit_baseline"):
         monkeypatch.setattr(module, name, lambda *_, **__: Stub())
     monkeypatch.setattr(module, "baseline_figures", baseline)

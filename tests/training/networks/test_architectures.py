@@ -21,7 +21,7 @@ from filter.errors import UsageError, WinnowError
 from filter.labels import PROSE
 from filter.tokenizer import PageTokenizer
 from training.character_trainer import collate
-from training.config import config_path, load_config
+from training.config_files import config_path, load_config
 from training.corpus.records import LabelledPage
 from training.data import token_labels
 from training.model_files.export import export_onnx, save_model_directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,25 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("own")
     build_tokenizer("的一是，。中文", path)
     return path
+
+
+def test_a_tokenizer_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What says that it is there comes last, and no file is there in part."""
+    replace, moved = os.replace, []
+
+    def stop_at_the_second(source: str, target: Any) -> None:
+        moved.append(Path(target).name)
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stop_at_the_second)
+        build_tokenizer("的一是", tmp_path)
+    assert moved == ["tokenizer.json", "tokenizer_config.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
 @pytest.fixture(scope="module")

@@ -65,13 +65,17 @@ def guess_input_format(data: bytes, path: str) -> str:
     """The format of a file that is there, by its first record, or else by its name.
 
     Raises:
-        UsageError: it cannot be told.
+        UsageError: it cannot be told, or there is nothing in it.
     """
     by_name = _EXTENSIONS.get(os.path.splitext(base_name(path))[1].lower())
+    if not data.strip():
+        raise UsageError(f"{path}: is empty")
     if by_name == "conll":
         return by_name
     if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         first = next(iter(read_items(data, path)), None)
+        if first is None:
+            raise UsageError(f"{path}: holds no records")
         name = _of_record(getattr(first, "record", None))
         # Plain prose has nothing that would tell, and broken lines are for the reader to name.
         if name is None and by_name == "jsonl":

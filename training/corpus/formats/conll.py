@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from filter.text import replace_surrogates
-from training.corpus.formats.pages import RawPage, ReadOptions, RecordError, Region, Reject, short
+from training.corpus.formats.pages import RawPage, ReadOptions, RecordError, Region, Reject
+from training.corpus.messages import short
 from training.corpus.records import CorpusError, LabelledPage
 
 ESCAPE_LINE = "# escape = backslash"
@@ -40,7 +41,7 @@ class _Block:
     """The lines of one page.
 
     Attributes:
-        line: The number of the first.
+        line: The number of the first, or of the one that is wrong.
         fields: Its comments.
         tokens: Its tokens.
         tags: A tag for each.
@@ -147,7 +148,7 @@ def _blocks(text: str) -> Iterator[_Block]:
             try:
                 _add(block, line, escaped)
             except RecordError as error:
-                block.error = f"line {number}: {error}"
+                block.line, block.error = number, str(error)
 
 
 def _add(block: _Block, line: str, escaped: bool) -> None:

@@ -69,7 +69,11 @@ def convert(
     writer = corpus_format(output_format or guess_output_format(target))
     done = Conversion()
     options = ReadOptions(
-        text_key=text_key, predictions=predictions, joiner=joiner, notes=done.notes
+        text_key=text_key,
+        predictions=predictions,
+        joiner=joiner,
+        offsets=offsets,
+        notes=done.notes,
     )
     raw_pages = reader.read(data, source, options)
     pages = checked(raw_pages, offsets=offsets, on_overlap=on_overlap, notes=done.notes)
@@ -82,7 +86,7 @@ def convert(
                 yield page
                 continue
             if reject is None:
-                raise CorpusError(str(page))
+                raise CorpusError(f"{page} (--rejects FILE sets such records aside and goes on)")
             done.rejected += 1
             reject(page)
 

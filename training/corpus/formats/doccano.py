@@ -22,10 +22,10 @@ from training.corpus.formats.pages import (
     Reject,
     flattened,
     nested,
-    read_items,
+    read_pages,
     require_text,
-    short,
 )
+from training.corpus.messages import short
 from training.corpus.records import LabelledPage
 
 _SPAN_KEYS = ("entities", "label", "labels")
@@ -34,14 +34,7 @@ _TOOL_KEYS = (*_SPAN_KEYS, "relations", "Comments", "comments", "id")
 
 def read(data: bytes, name: str, options: ReadOptions) -> Iterator[RawPage | Reject]:
     """The pages of an export."""
-    for item in read_items(data, name):
-        if isinstance(item, Reject):
-            yield item
-            continue
-        try:
-            yield _page(item, options)
-        except RecordError as error:
-            yield Reject(item.path, item.where, str(error), item.record)
+    return read_pages(data, name, lambda item: _page(item, options))
 
 
 def write(pages: Iterable[LabelledPage], stream: IO[bytes]) -> None:
@@ -66,6 +59,10 @@ def _page(item: Item, options: ReadOptions) -> RawPage:
         for key in given
         for i, span in enumerate(_list(record, key))
     ]
+    if regions and options.offsets == "auto" and any(c > "\uffff" for c in text):
+        options.notes[
+            "pages with emoji or rare characters; --offsets utf-16 if spans behind them are shifted"
+        ] += 1
     if record.get("relations"):
         options.notes["pages with relations, which are not kept"] += 1
     fields = {k: v for k, v in record.items() if k != text_key and k not in _TOOL_KEYS}

@@ -19,10 +19,11 @@ from training.corpus.formats.pages import (
     RecordError,
     Region,
     Reject,
-    read_items,
+    own_fields,
+    read_pages,
     require_text,
-    short,
 )
+from training.corpus.messages import short
 from training.corpus.records import CorpusError, LabelledPage
 
 _OWN_KEYS = ("id", "text", "spans", "source", "kind", "ambiguous")
@@ -30,17 +31,7 @@ _OWN_KEYS = ("id", "text", "spans", "source", "kind", "ambiguous")
 
 def read(data: bytes, name: str, options: ReadOptions) -> Iterator[RawPage | Reject]:
     """The pages of a file of records."""
-    for item in read_items(data, name):
-        if isinstance(item, Reject):
-            yield item
-            continue
-        if isinstance(item.record, dict) and item.record.get("answer", "accept") != "accept":
-            options.notes["records that were rejected or ignored, left out"] += 1
-            continue
-        try:
-            yield _page(item, options)
-        except RecordError as error:
-            yield Reject(item.path, item.where, str(error), item.record)
+    return read_pages(data, name, lambda item: _page(item, options))
 
 
 def write(pages: Iterable[LabelledPage], stream: IO[bytes]) -> None:
@@ -64,19 +55,16 @@ def record(page: LabelledPage) -> dict[str, Any]:
     made: dict[str, Any] = {"id": page.id, "text": page.text}
     if page.labelled:
         made["spans"] = [{"start": s.start, "end": s.end, "label": s.label} for s in page.spans]
-    if page.source:
-        made["source"] = page.source
-    if page.kind:
-        made["kind"] = page.kind
-    if page.ambiguous:
-        made["ambiguous"] = [list(item) for item in page.ambiguous]
-    return {**made, **page.meta}
+    return {**made, **own_fields(page), **page.meta}
 
 
-def _page(item: Item, options: ReadOptions) -> RawPage:
+def _page(item: Item, options: ReadOptions) -> RawPage | None:
     record = item.record
     if not isinstance(record, dict):
         raise RecordError(f"expected a JSON object, found {short(record)}")
+    if record.get("answer", "accept") != "accept":
+        options.notes["records that were rejected or ignored, left out"] += 1
+        return None
     text_key = options.text_key or "text"
     text = replace_surrogates(require_text(record, text_key))
     identity = str(record.get("id", item.where.strip(":[]") or "0"))

@@ -24,9 +24,9 @@ from training.corpus.formats.pages import (
     Reject,
     flattened,
     nested,
-    read_items,
-    short,
+    read_pages,
 )
+from training.corpus.messages import short
 from training.corpus.records import LabelledPage
 
 FROM_NAME, TO_NAME = "label", "text"
@@ -39,23 +39,17 @@ _SHORT_FORM_KEYS = ("annotator", "annotation_id", "created_at", "updated_at", "l
 def read(data: bytes, name: str, options: ReadOptions) -> Iterator[RawPage | Reject]:
     """The pages of an export; tasks that nobody labelled are left out and counted."""
     short_form: dict[str, RawPage] = {}
-    for item in read_items(data, name):
-        if isinstance(item, Reject):
-            yield item
-            continue
-        try:
-            if isinstance(item.record, dict) and not isinstance(item.record.get("data"), dict):
-                page = _short_page(item, options)
-                if page.id in short_form:
-                    options.notes["tasks with several annotations, of which one is taken"] += 1
-                short_form[page.id] = page  # one item an annotation: the last stands
-                continue
-            made = _page(item, options)
-        except RecordError as error:
-            yield Reject(item.path, item.where, str(error), item.record)
-        else:
-            if made is not None:
-                yield made
+
+    def made(item: Item) -> RawPage | None:
+        if not isinstance(item.record, dict) or isinstance(item.record.get("data"), dict):
+            return _page(item, options)
+        page = _short_page(item, options)
+        if page.id in short_form:
+            options.notes["tasks with several annotations, of which one is taken"] += 1
+        short_form[page.id] = page  # one item an annotation: the last stands
+        return None
+
+    yield from read_pages(data, name, made)
     yield from short_form.values()
 
 

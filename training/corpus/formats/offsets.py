@@ -10,7 +10,6 @@ refused.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,7 +20,8 @@ from filter.errors import UsageError, unknown
 from filter.spans import Span
 from filter.text import replace_surrogates
 from filter.tokenizer import code_points
-from training.corpus.formats.pages import RawPage, RecordError, Region, Reject, short
+from training.corpus.formats.pages import RawPage, RecordError, Region, Reject
+from training.corpus.messages import short
 from training.corpus.records import LabelledPage
 
 UNITS = ("code points", "UTF-16 units", "code points, CRLF as one", "UTF-16 units, CRLF as one")
@@ -236,7 +236,7 @@ def _apart(spans: list[tuple[Span, str]], on_overlap: str, notes: Counter[str]) 
         if on_overlap == "refuse":
             raise RecordError(
                 f"{at}: overlaps {apart[-1][1]}; spans must not overlap: --on-overlap first or "
-                "longest chooses"
+                "longest keeps one"
             )
         notes["spans that overlapped another, dropped"] += 1
         last = apart[-1][0]
@@ -258,7 +258,8 @@ def _ambiguous(page: RawPage) -> list[tuple[int, int]]:
             and all(map(_is_offset, item))
             and item[0] < item[1] <= len(page.text)
         ):
-            shown = json.dumps(item, ensure_ascii=False, default=str)[:80]
-            raise RecordError(f"ambiguous range {shown}: must be [start, end] inside the page")
+            raise RecordError(
+                f"ambiguous range {short(item)}: must be [start, end] inside the page"
+            )
         ranges.append((item[0], item[1]))
     return ranges

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.corpus.messages import not_json, short
 from training.corpus.records import CorpusError, LabelledPage
 
 
@@ -101,13 +102,15 @@ class ReadOptions:
     Attributes:
         text_key: The key that holds the page; None takes `text`, or what can be meant.
         predictions: Take the predictions of tasks that nobody has labelled.
-        joiner: What stands between two tokens that are words.
+        joiner: What stands between the tokens of a CoNLL file.
+        offsets: What offsets are said to count.
         notes: What a user should know of the reading, counted.
     """
 
     text_key: str | None = None
     predictions: bool = False
     joiner: str = ""
+    offsets: str = "auto"
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -121,8 +124,8 @@ def read_items(data: bytes, path: str) -> Iterator[Item | Reject]:
     if start.startswith(b"["):
         try:
             whole = json.loads(data)
-        except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
-            raise CorpusError(f"{path}: not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{path}: {not_json(error)}") from None
         yield from (Item(path, f"[{i}]", record) for i, record in enumerate(whole))
         return
     if not _is_json(start.split(b"\n", 1)[0]) and _is_json(data):
@@ -131,14 +134,37 @@ def read_items(data: bytes, path: str) -> Iterator[Item | Reject]:
     yield from _lines(data, path)
 
 
+def read_pages(
+    data: bytes, path: str, page: Callable[[Item], RawPage | None]
+) -> Iterator[RawPage | Reject]:
+    """The pages of a JSON file, with a `Reject` in the place of what is none.
+
+    Args:
+        data: The file.
+        path: Its name.
+        page: Makes a page of a value, or None to leave it out; a `RecordError` refuses it.
+    """
+    for item in read_items(data, path):
+        if isinstance(item, Reject):
+            yield item
+            continue
+        try:
+            made = page(item)
+        except RecordError as error:
+            yield Reject(item.path, item.where, str(error), item.record)
+        else:
+            if made is not None:
+                yield made
+
+
 def _lines(data: bytes, path: str) -> Iterator[Item | Reject]:
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
             try:
                 yield Item(path, f":{number}", json.loads(line))
-            except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
+            except (ValueError, RecursionError) as error:
                 raw = line.decode("utf-8", "replace")
-                yield Reject(path, f":{number}", f"not a JSON object: {error}", raw)
+                yield Reject(path, f":{number}", not_json(error), raw)
 
 
 def _is_json(data: bytes) -> bool:
@@ -161,8 +187,8 @@ def flattened(fields: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **meta}
 
 
-def nested(page: LabelledPage) -> dict[str, Any]:
-    """The fields of a page beside its text and spans, the user's own below `meta`."""
+def own_fields(page: LabelledPage) -> dict[str, Any]:
+    """The fields of a page that the corpus format names, beside its id, text and spans."""
     fields: dict[str, Any] = {}
     if page.source:
         fields["source"] = page.source
@@ -170,9 +196,13 @@ def nested(page: LabelledPage) -> dict[str, Any]:
         fields["kind"] = page.kind
     if page.ambiguous:
         fields["ambiguous"] = [list(item) for item in page.ambiguous]
-    if page.meta:
-        fields["meta"] = page.meta
     return fields
+
+
+def nested(page: LabelledPage) -> dict[str, Any]:
+    """The fields of a page beside its text and spans, the user's own below `meta`."""
+    fields = own_fields(page)
+    return {**fields, "meta": page.meta} if page.meta else fields
 
 
 def require_text(record: dict[str, Any], text_key: str) -> str:
@@ -191,9 +221,3 @@ def require_text(record: dict[str, Any], text_key: str) -> str:
             f"(it has: {have})"
         )
     raise RecordError(f"{text_key!r} must be a string, not {short(text)}")
-
-
-def short(value: Any) -> str:
-    """A value as JSON, cut to fit a one-line message."""
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    return shown if len(shown) <= 80 else shown[:79] + "…"
