@@ -48,7 +48,7 @@ MAX_PLAIN_PROSE_LOSS = 0.00045
 0.00053 of the test prose."""
 
 LIMITS = Limits(max_prose_loss_rise=0.002)
-"""What int8 may cost at a threshold that is not chosen yet; the one that ships is chosen on int8."""
+"""What int8 may cost at a threshold not chosen yet: the one that ships is chosen on int8."""
 
 BOUNDS = Bounds(page=MAX_PROSE_LOSS, labelled=MAX_LABELLED_PROSE_LOSS, plain=MAX_PLAIN_PROSE_LOSS)
 
