@@ -123,7 +123,8 @@ def validated(model: type[Model], values: dict[str, Any], *, where: str) -> Mode
         key = ".".join(str(part) for part in problem["loc"] if not _is_type(part))
         if problem["type"] == "extra_forbidden":
             known = _known_keys(model, problem["loc"][:-1])
-            guess = nearest(str(problem["loc"][-1]), known)
+            last = str(problem["loc"][-1])
+            guess = nearest(last, known) or _elsewhere(model, last)
             hint = f" (did you mean '{guess}'?)" if guess else ""
             message = f"unknown key '{key}'{hint}; known: {', '.join(known)}"
         elif problem["type"] == "missing":
@@ -144,6 +145,13 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
         else:
             yield from dotted_keys(section, f"{prefix}{name}.")
+
+
+def _elsewhere(model: type[BaseModel], name: str) -> str | None:
+    """The dotted key, in whatever section, whose last part is nearest to a name."""
+    keys = {key.rpartition(".")[2]: key for key in reversed(list(dotted_keys(model)))}
+    guess = nearest(name, keys)
+    return keys[guess] if guess is not None else None
 
 
 def _is_type(part: Any) -> bool:

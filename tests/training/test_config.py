@@ -46,6 +46,7 @@ def test_shipped_configurations_are_valid(path: Path) -> None:
     ("override", "message"),
     [
         ("stepz=3", "unknown key 'stepz' (did you mean 'steps'?)"),
+        ("lerning_rate=1", "'lerning_rate' (did you mean 'optimizer.learning_rate'?)"),
         (
             "optimizer.learning_rat=3",
             "unknown key 'optimizer.learning_rat' (did you mean 'learning_rate'?)",
