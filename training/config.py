@@ -188,8 +188,8 @@ class CardConfig(Section):
     """Further limits, a sentence each."""
 
 
-class TrainConfig(Section):
-    """A whole run."""
+class RunConfig(Section):
+    """What fine-tuning and pretraining are both told."""
 
     output: str
     seed: int = 1
@@ -197,26 +197,15 @@ class TrainConfig(Section):
     """Directory or hub id to start from; none trains from scratch."""
     encoder: EncoderConfig = EncoderConfig()
     tokenizer: str | None = None
-    """Directory of a tokenizer; none counts the training text."""
+    """Directory of a tokenizer; none takes the base's, or counts the training text."""
     vocabulary_size: Positive = 8000
-    embeddings: Literal["random", "cooccurrence"] = "cooccurrence"
-    labels: Literal["auto"] | list[str] = list(LABELS)
-    """The kinds of spam; ``auto`` counts those of the labelled corpora."""
     window: Annotated[int, Field(ge=8)] = 256
-    overlap: Annotated[int, Field(ge=0)] = 64
-    min_han: Rate = 0.2
-    """Share of Han characters below which a filter passes a page as not Chinese."""
-    data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
-    loss: LossConfig = LossConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    early_stopping: EarlyStoppingConfig | None = None
     steps: Positive = 1000
     batch_size: Positive = 32
     """Windows that a process takes at once."""
     accumulation: Positive = 1
     """Batches whose gradients are summed before a step."""
-    windows_per_page: Positive = 2
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that prepare batches beside the one that trains."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -228,6 +217,22 @@ class TrainConfig(Section):
     """Checkpoints that are kept, the best and the last among them."""
     log_steps: Positive = 50
     report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = []
+
+
+class TrainConfig(RunConfig):
+    """A whole fine-tuning run."""
+
+    embeddings: Literal["random", "cooccurrence"] = "cooccurrence"
+    labels: Literal["auto"] | list[str] = list(LABELS)
+    """The kinds of spam; ``auto`` counts those of the labelled corpora."""
+    overlap: Annotated[int, Field(ge=0)] = 64
+    min_han: Rate = 0.2
+    """Share of Han characters below which a filter passes a page as not Chinese."""
+    data: DataConfig
+    loss: LossConfig = LossConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    early_stopping: EarlyStoppingConfig | None = None
+    windows_per_page: Positive = 2
     dtype: Literal["bfloat16", "float16", "float32"] = "float16"
     """Number format of the saved weights."""
     card: CardConfig = CardConfig()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from training.config import EncoderConfig, OptimizerConfig, Positive, Rate, Section
+from training.config import Positive, Rate, RunConfig, Section
 from training.config_files import config_path, override, read_yaml, validated
 
 
@@ -46,38 +46,15 @@ class PretrainEvaluationConfig(Section):
     steps: Positive = 500
 
 
-class PretrainConfig(Section):
-    """A whole run."""
+class PretrainConfig(RunConfig):
+    """A whole pretraining run."""
 
-    output: str
-    seed: int = 1
-    base: str | None = None
-    """Directory or hub id to go on from; none starts from scratch."""
-    encoder: EncoderConfig = EncoderConfig()
-    tokenizer: str | None = None
-    """Directory of a tokenizer; none takes the base's, or counts the prose."""
-    vocabulary_size: Positive = 8000
     embeddings: Literal["random", "cooccurrence"] = "random"
-    window: Annotated[int, Field(ge=8)] = 256
     data: ProseConfig
     objective: ObjectiveConfig = ObjectiveConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
     evaluation: PretrainEvaluationConfig = PretrainEvaluationConfig()
     steps: Positive = 10_000
     batch_size: Positive = 64
-    """Windows that a process takes at once."""
-    accumulation: Positive = 1
-    """Batches whose gradients are summed before a step."""
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Processes that prepare batches beside the one that trains."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    bf16: Literal["auto"] | bool = "auto"
-    compile: bool = False
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
-    save_steps: Positive = 500
-    save_total_limit: Positive = 2
-    log_steps: Positive = 50
-    report_to: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(default=[])
 
     @property
     def data_patterns(self) -> list[str]:
