@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from filter.files import atomic_write
-from training.config import TrainConfig
+from training.config import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Rhythm(TrainerCallback, ExportableState):
 class RateLog(TrainerCallback):
     """Logs progress, loss and characters a second, a line each time."""
 
-    def __init__(self, config: TrainConfig, *, processes: int = 1) -> None:
+    def __init__(self, config: RunConfig, *, processes: int = 1) -> None:
         self.per_step = config.batch_size * config.accumulation * config.window * processes
         self.mark: tuple[int, float] | None = None
 

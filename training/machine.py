@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from filter.errors import UsageError
-from training.config import TrainConfig
+from training.config import RunConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -17,7 +17,7 @@ EAGER_WINDOW = 512
 """Longest window for which plain attention is the fastest on a CPU (by 9% at 256, compiled)."""
 
 
-def place_arguments(config: TrainConfig) -> dict[str, Any]:
+def place_arguments(config: RunConfig) -> dict[str, Any]:
     """The Trainer's arguments that depend on the machine.
 
     Raises:
@@ -38,7 +38,7 @@ def place_arguments(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def use_bf16(config: TrainConfig, *, gpu: bool) -> bool:
+def use_bf16(config: RunConfig, *, gpu: bool) -> bool:
     """Whether to train under bf16 autocast: where the processor or the GPU computes in it."""
     if config.bf16 != "auto":
         return config.bf16
@@ -55,7 +55,7 @@ def device_name(device: torch.device) -> str:
     return str(torch.backends.cpu.get_cpu_capability())
 
 
-def pick_attention(config: TrainConfig, device: torch.device) -> str:
+def pick_attention(config: RunConfig, device: torch.device) -> str:
     """The implementation of attention: the fastest for a device and a length of window."""
     if config.attention != "auto":
         return config.attention

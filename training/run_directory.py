@@ -25,7 +25,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from filter.errors import WinnowError
-from training.config import TrainConfig
+from training.config import RunConfig, TrainConfig
 from training.config_files import read_yaml, write_yaml
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def with_inlined_recipe(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"data": config.data.model_copy(update={"recipe": recipe})})
 
 
-def claim(config: TrainConfig) -> None:
+def claim(config: RunConfig) -> None:
     """Writes the resolved configuration, or checks that the directory is this run's.
 
     A start that came to no checkpoint is no run: what it made is thrown away.

@@ -23,8 +23,7 @@ from filter.tokenizer import CHARACTER_PATTERN, code_points
 from training.networks.bases import SUPPORTED, base_directory
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
-    from training.pretraining.config import PretrainConfig
+    from training.config import RunConfig
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +46,7 @@ FILES = ("tokenizer.json", "tokenizer_config.json")
 """What a tokenizer is saved as; the last is there when all of it is."""
 
 
-def make_tokenizer(
-    config: TrainConfig | PretrainConfig, texts: Iterable[str], output: Path
-) -> Path:
+def make_tokenizer(config: RunConfig, texts: Iterable[str], output: Path) -> Path:
     """The run's tokenizer: the configuration's own, the base's made to see layout, or a new one.
 
     It is made in ``output`` if it is not there yet; a new one is counted on ``texts``.
