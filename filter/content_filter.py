@@ -17,15 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.decoder_settings import DecoderSettings
-from filter.decoding import decode_spans
 from filter.engines import create_engine
 from filter.errors import UsageError, WinnowError, unknown
-from filter.language import han_share
-from filter.model_directory import locate, read_model_directory
-from filter.spans import FilteredPage, Span
+from filter.model_directory import ModelDirectory, locate, read_model_directory
+from filter.spans import FilteredPage
+from filter.stages import Decoder, Encoded, Encoder, check_labels, check_threshold
 from filter.text import replace_surrogates
-from filter.tokenizer import PageTokenizer
-from filter.windows import merge_windows, plan_windows, spread_to_characters
 
 READ_AHEAD = 1 << 18
 """Characters of pages that `pipe` takes from its input at once."""
@@ -40,25 +37,21 @@ class ContentFilter:
     def __init__(self, name_or_path: str | None, options: dict[str, Any]) -> None:
         self._origin = (name_or_path, options)
         self._directory = read_model_directory(locate(name_or_path))
-        self._tokenizer = PageTokenizer.from_directory(self._directory.path)
+        _check_bias(self._directory)
+        self._encoder = Encoder(self._directory)
         self._engine = create_engine(
             self._directory,
             engine=options["engine"],
             device=options["device"],
             dtype=options["dtype"],
             max_batch_tokens=options["max_batch_tokens"],
-            pad_id=self._tokenizer.pad_id,
+            threads=options["threads"],
+            pad_id=self._encoder.pad_id,
         )
-        self._bias = np.zeros(len(self.labels), dtype=np.float32)
-        for label, nats in self.decoder.bias.items():
-            if label not in self.labels[1:]:
-                place = self._directory.path / "decoder.json"
-                raise WinnowError(f"{place}: bias: {unknown('label', label, self.labels[1:])}")
-            self._bias[self.labels.index(label)] = nats
-        self._keep = self._check_keep(options["keep"])
+        self._keep = check_labels(options["keep"], self.labels)
         threshold = options["threshold"]
         self._threshold = self.decoder.threshold if threshold is None else threshold
-        _check_threshold(self._threshold)
+        check_threshold(self._threshold)
 
     @classmethod
     def from_pretrained(
@@ -71,6 +64,7 @@ class ContentFilter:
         threshold: float | None = None,
         keep: Sequence[str] = (),
         max_batch_tokens: int | None = None,
+        threads: int | None = None,
     ) -> ContentFilter:
         """Open a model.
 
@@ -86,12 +80,15 @@ class ContentFilter:
                 higher one cuts a subset of what a lower one cuts.
             keep: Labels that are left in the page.
             max_batch_tokens: Tokens in one batch of windows; the engine's choice by default.
+            threads: Threads of an engine on the CPU; by default as many as there are processors.
 
         Raises:
             WinnowError: If the model is missing or broken, or an option cannot be meant.
         """
         if max_batch_tokens is not None and max_batch_tokens < 1:
             raise UsageError(f"max_batch_tokens must be 1 or more, not {max_batch_tokens}")
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads must be 1 or more, not {threads}")
         options = {
             "device": device,
             "dtype": dtype,
@@ -99,6 +96,7 @@ class ContentFilter:
             "threshold": threshold,
             "keep": (keep,) if isinstance(keep, str) else tuple(keep),
             "max_batch_tokens": max_batch_tokens,
+            "threads": threads,
         }
         if name_or_path is not None:
             path = Path(name_or_path).expanduser()
@@ -174,8 +172,8 @@ class ContentFilter:
     ) -> Iterator[tuple[FilteredPage, NDArray[np.float32]]]:
         """As `pipe`, each page with what `predict_proba` gives for it; the model runs once."""
         threshold = self._threshold if threshold is None else threshold
-        _check_threshold(threshold)
-        kept = self._keep if keep is None else self._check_keep(keep)
+        check_threshold(threshold)
+        kept = self._keep if keep is None else check_labels(keep, self.labels)
         return self._pipe(texts, threshold, kept)
 
     def predict_proba(self, text: str) -> NDArray[np.float32]:
@@ -184,7 +182,8 @@ class ContentFilter:
         Returns:
             (len(text), labels), columns as in `labels`; rows sum to 1.
         """
-        return next(self._probabilities([_page(text)]))
+        encoded = self._encoder.encode([_page(text)])
+        return next(self._decoder.probabilities(encoded, self._logits(encoded)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         name_or_path, options = self._origin
@@ -194,69 +193,25 @@ class ContentFilter:
         self, texts: Iterable[str], threshold: float, keep: tuple[str, ...]
     ) -> Iterator[tuple[FilteredPage, NDArray[np.float32]]]:
         for pages in _groups(texts):
-            for text, probabilities in zip(pages, self._probabilities(pages), strict=True):
-                yield self._filtered(text, probabilities, threshold, keep), probabilities
-
-    def _probabilities(self, pages: Sequence[str]) -> Iterator[NDArray[np.float32]]:
-        """(len(page), labels) probabilities for each page; their windows run as one stream."""
-        encodings = [self._tokenizer.encode(text) for text in pages]
-        window, overlap = self.decoder.window, self.decoder.overlap
-        plans = [plan_windows(len(encoding), window, overlap) for encoding in encodings]
-        cls_id, sep_id = self._tokenizer.cls_id, self._tokenizer.sep_id
-        logits = self._engine.logits(
-            np.concatenate(([cls_id], encoding.ids[start:end], [sep_id])).astype(np.int32)
-            for encoding, plan in zip(encodings, plans, strict=True)
-            for start, end in plan
-        )
-        for text, encoding, plan in zip(pages, encodings, plans, strict=True):
-            rows = (self._softmax(next(logits)) for _ in plan)
-            merged = merge_windows(plan, rows, len(encoding), len(self.labels))
-            yield spread_to_characters(merged, encoding.starts, encoding.ends, len(text))
-
-    def _softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits of a window to the probabilities of its tokens, special tokens left out."""
-        scaled = logits[1:-1] / np.float32(self.decoder.temperature) + self._bias
-        scaled -= scaled.max(axis=1, keepdims=True)
-        np.exp(scaled, out=scaled)
-        scaled /= scaled.sum(axis=1, keepdims=True)
-        if not np.isfinite(scaled).all():
-            # Comparisons with NaN are false: nothing would be cut, and nobody would know.
-            raise WinnowError(f"{self._directory.path}: the model gives NaN with {self.engine}")
-        return scaled
-
-    def _filtered(
-        self,
-        text: str,
-        probabilities: NDArray[np.float32],
-        threshold: float,
-        keep: tuple[str, ...],
-    ) -> FilteredPage:
-        if self.decoder.min_han and han_share(text) < self.decoder.min_han:
-            return FilteredPage(text, (), (), self.engine, self.model_hash)
-
-        def spans(kept: tuple[str, ...]) -> tuple[Span, ...]:
-            return tuple(
-                decode_spans(
-                    text,
-                    probabilities,
-                    self.labels,
-                    threshold=threshold,
-                    keep=kept,
-                    low_ratio=self.decoder.low_ratio,
-                    min_gap=self.decoder.min_gap,
-                )
+            encoded = self._encoder.encode(pages)
+            yield from self._decoder.decode(
+                encoded, self._logits(encoded), threshold=threshold, keep=keep
             )
 
-        found = spans(())
-        removed = spans(keep) if keep else found
-        return FilteredPage(text, found, removed, self.engine, self.model_hash)
+    def _logits(self, encoded: Encoded) -> Iterator[NDArray[np.float32]]:
+        return self._engine.logits(encoded.windows())
 
-    def _check_keep(self, keep: Sequence[str]) -> tuple[str, ...]:
-        kept = (keep,) if isinstance(keep, str) else tuple(keep)
-        for label in kept:
-            if label not in self.labels[1:]:
-                raise UsageError(unknown("label", label, self.labels[1:]))
-        return kept
+    @cached_property
+    def _decoder(self) -> Decoder:
+        directory = self._directory
+        return Decoder(directory.path, self.labels, self.decoder, self.engine, self.model_hash)
+
+
+def _check_bias(directory: ModelDirectory) -> None:
+    for label in directory.decoder.bias:
+        if label not in directory.labels[1:]:
+            place = directory.path / "decoder.json"
+            raise WinnowError(f"{place}: bias: {unknown('label', label, directory.labels[1:])}")
 
 
 def _page(text: str) -> str:
@@ -279,11 +234,6 @@ def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
             pages, length = [], 0
     if pages:
         yield pages
-
-
-def _check_threshold(threshold: float) -> None:
-    if not 0 < threshold <= 1:
-        raise UsageError(f"threshold must be above 0 and at most 1, not {threshold:g}")
 
 
 @lru_cache(maxsize=8)

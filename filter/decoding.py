@@ -68,6 +68,8 @@ def decode_spans(
     p_cut = np.zeros(len(text), dtype=np.float32)
     for column in spam.T:
         p_cut += column
+    if p_cut.max() < threshold:
+        return []
     lines = Lines(text)
     found_blank = np.zeros(len(text), dtype=np.bool_)
     if NOISE in names and NOISE not in keep:

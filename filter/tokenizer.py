@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,7 +43,7 @@ class Encoding:
 
 
 class _Encoder(Protocol):
-    def __call__(self, text: str) -> Encoding: ...
+    def __call__(self, texts: Sequence[str]) -> Iterator[Encoding]: ...
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -92,7 +92,11 @@ class PageTokenizer:
 
     def encode(self, text: str) -> Encoding:
         """Ids without special tokens; text such as ``[SEP]`` is text."""
-        return self._encode(text)
+        return next(self.encode_batch([text]))
+
+    def encode_batch(self, texts: Sequence[str]) -> Iterator[Encoding]:
+        """As `encode` for each of some texts, quicker together than one by one."""
+        return self._encode(texts)
 
 
 class _TableEncoder:
@@ -102,10 +106,15 @@ class _TableEncoder:
             if len(token) == 1:
                 self._table[ord(token)] = index
 
-    def __call__(self, text: str) -> Encoding:
-        ids = self._table[code_points(text)]
-        starts = np.arange(len(ids), dtype=np.int32)
-        return Encoding(ids, starts, starts + 1)
+    def __call__(self, texts: Sequence[str]) -> Iterator[Encoding]:
+        ids = self._table[code_points("".join(texts))]
+        places = np.arange(1 + max(map(len, texts), default=0), dtype=np.int32)
+        start = 0
+        for text in texts:
+            length = len(text)
+            # Every text's offsets are a view of the same count.
+            yield Encoding(ids[start : start + length], places[:length], places[1 : length + 1])
+            start += length
 
 
 class _LibraryEncoder:
@@ -117,7 +126,10 @@ class _LibraryEncoder:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
-    def __call__(self, text: str) -> Encoding:
+    def __call__(self, texts: Sequence[str]) -> Iterator[Encoding]:
+        return map(self._encode, texts)
+
+    def _encode(self, text: str) -> Encoding:
         parts: list[NDArray[np.int32]] = []
         for offset, piece in _pieces(text):
             encoding = self._tokenizer.encode(piece, add_special_tokens=False)

@@ -49,6 +49,7 @@ def create_engine(
     device: str = "auto",
     dtype: str | None = None,
     max_batch_tokens: int | None = None,
+    threads: int | None = None,
     pad_id: int = 0,
 ) -> Engine:
     """The engine for a model; nothing is loaded before it is first called.
@@ -61,6 +62,7 @@ def create_engine(
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: Number format; None for the engine's own choice.
         max_batch_tokens: Tokens in one call of a model on CUDA, padding included.
+        threads: Threads on the CPU; None for as many as there are processors.
         pad_id: Token that fills up a batch.
 
     Raises:
@@ -86,7 +88,9 @@ def create_engine(
                 f"{directory.path}: {ONNX_FILES[dtype]} is missing; `winnow export` makes it from"
                 " model.safetensors, or use engine 'torch'"
             )
-        return OnnxEngine(directory.onnx[dtype], dtype=dtype, n_labels=len(directory.labels))
+        return OnnxEngine(
+            directory.onnx[dtype], dtype=dtype, n_labels=len(directory.labels), threads=threads
+        )
     from filter.engines.torch import TorchEngine
 
     return TorchEngine(

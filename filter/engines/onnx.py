@@ -35,15 +35,19 @@ class OnnxEngine:
             `logits`, float32 (batch, sequence, labels).
         dtype: Number format of its weights, for the record.
         n_labels: Labels that the model must have.
+        threads: Calls at once; None for as many as there are processors.
     """
 
     name = "onnx"
     device = "cpu"
 
-    def __init__(self, path: Path, *, dtype: str, n_labels: int) -> None:
+    def __init__(
+        self, path: Path, *, dtype: str, n_labels: int, threads: int | None = None
+    ) -> None:
         self.dtype = dtype
         self.weights: tuple[Path, ...] = (path,)
         self._n_labels = n_labels
+        self._threads = threads
         self._reset()
 
     def logits(self, windows: Iterable[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:
@@ -78,7 +82,7 @@ class OnnxEngine:
             self._reset()
         with self._lock:
             if self._opened is None:
-                n_threads = available_cpus()
+                n_threads = self._threads or available_cpus()
                 pool = ThreadPoolExecutor(n_threads, thread_name_prefix="winnow")
                 self._opened = (_session(self.weights[0], self._n_labels), pool, n_threads)
             return self._opened
