@@ -119,10 +119,14 @@ def spread_to_characters(
     Returns:
         (length, labels) probabilities. `tokens` itself where each character is one token.
     """
-    if len(tokens) == length and np.array_equal(starts, np.arange(length, dtype=starts.dtype)):
+    lengths = (ends - starts).astype(np.int64)
+    if (
+        len(tokens) == length
+        and (lengths == 1).all()
+        and np.array_equal(starts, np.arange(length, dtype=starts.dtype))
+    ):
         return tokens
     n_labels = tokens.shape[1]
-    lengths = (ends - starts).astype(np.int64)
     token = np.repeat(np.arange(len(tokens)), lengths)
     first = np.cumsum(lengths) - lengths
     character = np.arange(len(token)) - np.repeat(first - starts, lengths)
