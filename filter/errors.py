@@ -39,3 +39,18 @@ class UsageError(WinnowError):
     """An option or an argument that cannot be meant."""
 
     exit_code = 2
+
+
+class MissingPackageError(WinnowError, ImportError):
+    """A package that is not always needed, and is not there."""
+
+
+def missing_package(what: str, package: str, extra: str) -> MissingPackageError:
+    """The error for a package that is not always needed.
+
+    >>> missing_package("format 'parquet'", "pyarrow", "parquet").args[0]
+    "format 'parquet' needs pyarrow, which is not installed: pip install 'winnow-zh[parquet]'"
+    """
+    return MissingPackageError(
+        f"{what} needs {package}, which is not installed: pip install 'winnow-zh[{extra}]'"
+    )
