@@ -1,0 +1,134 @@
+"""What a job is: its shards, its settings, and where each of its files lies.
+
+All of it is plain data that can be pickled: it goes to every process that takes part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filter.documents import Adds, DocumentFormat
+from filter.jobs.sidecar import Sidecar
+
+PART_CHARACTERS = 2_000_000
+"""Characters of records that make up a part; a longer page is a part of its own."""
+
+PART_RECORDS = 10_000
+"""Most records in a part, however short they are."""
+
+STATE = ".winnow"
+"""Directory below OUT with what a job must remember; its name keeps it out of globs."""
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One input file.
+
+    Attributes:
+        path: The file.
+        name: Path of its output below OUT, with `/` between directories.
+        size: Bytes of the file when the job was planned.
+        modified: When it was last changed, in nanoseconds since 1970.
+        format: How it is read and written.
+    """
+
+    path: str
+    name: str
+    size: int
+    modified: int
+    format: DocumentFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done.
+
+    Attributes:
+        output: OUT, the directory that all results go to.
+        shards: What is read, in this order.
+        settings: Whatever the results depend on besides the input, as JSON values by name.
+        rejects: Directory of bad records: a file for each shard that has any.
+        adds: What is added to records.
+        sidecar: What attribute files hold, where those are written in the place of records.
+        limit: Most pages to read.
+        part_characters: As PART_CHARACTERS.
+        part_records: As PART_RECORDS.
+    """
+
+    output: Path
+    shards: tuple[Shard, ...]
+    settings: Mapping[str, Any]
+    rejects: Path
+    adds: Adds = "clean"
+    sidecar: Sidecar | None = None
+    limit: int | None = None
+    part_characters: int = PART_CHARACTERS
+    part_records: int = PART_RECORDS
+
+    @property
+    def state(self) -> Path:
+        """Where the job keeps what it must remember."""
+        return self.output / STATE
+
+    @cached_property
+    def identity(self) -> str:
+        """12 hex digits by which parts of this job are told from those of another in its place."""
+        data = json.dumps(self.record(), sort_keys=True).encode()
+        return hashlib.sha256(data).hexdigest()[:12]
+
+    def record(self) -> dict[str, Any]:
+        """The job as JSON: two that are alike give the same bytes."""
+        return {
+            "settings": {
+                **self.settings,
+                "adds": self.adds,
+                "sidecar": self.sidecar and self.sidecar.as_dict(),
+                "limit": self.limit,
+                "part_characters": self.part_characters,
+                "part_records": self.part_records,
+                "rejects": os.path.relpath(self.rejects, self.output),
+            },
+            "shards": [
+                {"name": shard.name, "size": shard.size, "modified": shard.modified}
+                for shard in self.shards
+            ],
+        }
+
+    def output_path(self, shard: Shard) -> Path:
+        """The finished file of a shard."""
+        if self.sidecar is not None:
+            return self.output / "attributes" / self.sidecar.name / shard.name
+        return self.output / shard.name
+
+    def rejects_path(self, shard: Shard) -> Path:
+        """Bad records of a shard."""
+        return self.rejects / f"{shard.name}.jsonl"
+
+    def done_path(self, shard: Shard) -> Path:
+        """The file that says that a shard is done."""
+        return self.state / "done" / f"{shard.name}.json"
+
+    def parts_directory(self, shard: Shard) -> Path:
+        """Finished parts of a shard, until they are joined."""
+        return self.state / "parts" / self.identity / shard.name
+
+    def part_path(self, shard: Shard, number: int) -> Path:
+        """A finished part; compressed as the shard's output is, by the same extension."""
+        return self.parts_directory(shard) / f"{number:08d}{_extensions(shard.name)}"
+
+    def part_rejects_path(self, shard: Shard, number: int) -> Path:
+        """Bad records of a part."""
+        return self.parts_directory(shard) / f"{number:08d}-rejects.jsonl"
+
+    def part_done_path(self, shard: Shard, number: int) -> Path:
+        """The file that says that a part is done, and holds its counts; written last."""
+        return self.parts_directory(shard) / f"{number:08d}-done.json"
