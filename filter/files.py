@@ -32,6 +32,14 @@ def base_name(path: str) -> str:
     return root if extension.lower() in COMPRESSED else name
 
 
+def renamed(name: str, extension: str) -> str:
+    """A name with another extension, before that of a compression: ``a.txt.gz``, ``a.jsonl.gz``."""
+    base = base_name(name)
+    compression = os.path.basename(name)[len(base) :]
+    stem = name[: len(name) - len(compression)]
+    return os.path.splitext(stem)[0] + extension + compression
+
+
 def require_file(path: str) -> None:
     """Checks that a path can be read from, before anything else is done.
 
@@ -72,11 +80,15 @@ def read_bytes(path: str) -> bytes:
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | os.PathLike[str], *, compress: bool = True) -> Iterator[IO[bytes]]:
     """Opens a file for writing that appears under its name only when the block ends well.
 
-    Compresses by extension. Whatever is no regular file (``-``, a device, a pipe) is written to
-    directly. An error in the block leaves an earlier file of that name as it was.
+    Whatever is no regular file (``-``, a device, a pipe) is written to directly. An error in the
+    block leaves an earlier file of that name as it was.
+
+    Args:
+        path: The file, or ``-`` for stdout.
+        compress: Compress by extension; not so for bytes that are compressed already.
 
     Raises:
         UsageError: the file cannot be created there.
@@ -99,8 +111,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     try:
-        with raw, _compressed(raw, target.name) as stream:
-            yield stream
+        with raw:
+            if compress:
+                with _compressed(raw, target.name) as stream:
+                    yield stream
+            else:
+                yield raw
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):

@@ -46,7 +46,7 @@ def clean(
     """Cut injected spam out of pages.
 
     A text file is one page and comes out as text. Several come out one after the other, parted by
-    a line break where one does not end in it; with -o DIR/ each goes to a file of its own name.
+    a line break where one does not end in it; with -o DIR/ each goes to a file of its own.
 
     Records in .jsonl come out as records, with the fields clean_text and removed added.
 
@@ -67,8 +67,8 @@ def clean(
     return pages.filter_pages(
         sources,
         chosen,
-        lambda filtered: filtered.source.format.cleaned(filtered.document, filtered.page),
         output=output,
+        adds="clean",
         removed=removed,
         rejects=rejects,
         limit=limit,

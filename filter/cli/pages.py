@@ -17,13 +17,19 @@ from typing import IO, TYPE_CHECKING
 
 from filter.cli.progress import Summary, watched
 from filter.cli.sources import Reading, Source, reporter
-from filter.documents import Document, json_line, provenance
+from filter.documents import Adds, Document, DocumentWriter, json_line, provenance
 from filter.errors import UsageError
 from filter.files import atomic_write
 from filter.spans import FilteredPage
 
 if TYPE_CHECKING:
     from filter.content_filter import ContentFilter
+
+Show = Callable[[IO[bytes]], DocumentWriter]
+"""Makes what writes pages for people to look at into a stream."""
+
+MakeWriter = Callable[[Source, IO[bytes]], DocumentWriter]
+"""Makes what writes the pages of a source into a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +82,10 @@ class FilterOptions:
 def filter_pages(
     sources: list[Source],
     options: FilterOptions,
-    render: Callable[[Filtered], bytes],
     *,
     output: str | None,
+    adds: Adds,
+    show: Show | None = None,
     removed: str | None = None,
     rejects: str | None = None,
     limit: int | None = None,
@@ -90,8 +97,9 @@ def filter_pages(
     Args:
         sources: What to read.
         options: The filter to use.
-        render: What is written for a page.
         output: File, directory or None for stdout.
+        adds: What is added to records.
+        show: Writes pages for people to look at, rather than the records of their format.
         removed: File for the spans that were cut.
         rejects: File for bad records, which otherwise go to stderr.
         limit: Most pages to read.
@@ -109,15 +117,27 @@ def filter_pages(
         pages = watched(pages, summary, output=output, quiet=quiet)
         if removed is not None:
             pages = _with_removed(pages, stack.enter_context(atomic_write(removed)))
-        results = ((filtered.source, render(filtered)) for filtered in pages)
-        _write(results, sources, reading, output)
+
+        def writer(source: Source, stream: IO[bytes]) -> DocumentWriter:
+            return show(stream) if show is not None else source.format.writer(stream, adds=adds)
+
+        if output is None or not is_directory(output):
+            _write_file(pages, sources[0], writer, output)
+        else:
+            targets = _targets(output, sources, adds)
+            _write_directory(pages, targets, reading, writer, output)
     if verbose:
         print(f"winnow: {summary}", file=sys.stderr)
     return reading.exit_code
 
 
 def check_output(
-    output: str | None, sources: list[Source], *, beside: Iterable[str | None], force: bool
+    output: str | None,
+    sources: list[Source],
+    *,
+    beside: Iterable[str | None],
+    force: bool,
+    adds: Adds = "clean",
 ) -> None:
     """Checks where results will go, before any are made.
 
@@ -126,12 +146,13 @@ def check_output(
         sources: What will be read.
         beside: Further files that will be written.
         force: Whether files that exist may be overwritten.
+        adds: What will be added to records, by which files in a directory are named.
 
     Raises:
         UsageError: a file exists, two outputs have one name, or formats would be mixed in one.
     """
     if output is not None and is_directory(output):
-        targets = list(_targets(output, sources).values())
+        targets = list(_targets(output, sources, adds).values())
     else:
         targets = [output or "-"]
         for source in sources:
@@ -163,13 +184,14 @@ def split_labels(given: list[str] | None) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def _targets(directory: str, sources: list[Source]) -> dict[Source, str]:
-    """The file in an output directory for each source, which keeps its name."""
+def _targets(directory: str, sources: list[Source], adds: Adds) -> dict[Source, str]:
+    """The file in an output directory for each source, named by its format."""
     sources_by_target: dict[str, Source] = {}
     for source in sources:
         if source.path == "-":
             raise UsageError(f"stdin has no name to be written under in {directory}; name a file")
-        target = os.path.join(directory, os.path.basename(source.path))
+        name = source.format.output_name(os.path.basename(source.path), adds=adds)
+        target = os.path.join(directory, name)
         if target in sources_by_target:
             first = sources_by_target[target].path
             raise UsageError(f"{first} and {source.path} would both be written to {target}")
@@ -207,37 +229,28 @@ def _with_removed(pages: Iterable[Filtered], stream: IO[bytes]) -> Iterator[Filt
         yield filtered
 
 
-def _write(
-    results: Iterator[tuple[Source, bytes]],
-    sources: list[Source],
-    reading: Reading,
-    output: str | None,
+def _write_file(
+    pages: Iterable[Filtered], first: Source, writer: MakeWriter, output: str | None
 ) -> None:
-    """Writes results to stdout, to one file, or to a file a source in a directory."""
-    if output is None or not is_directory(output):
-        with atomic_write(output or "-") as stream:
-            _write_stream(results, stream)
-        return
+    """Writes the pages of all sources, which are of one format, to stdout or to one file."""
+    with atomic_write(output or "-") as stream:
+        written = writer(first, stream)
+        for filtered in pages:
+            written.write(filtered.document, filtered.page)
+        written.close()
+
+
+def _write_directory(
+    pages: Iterable[Filtered],
+    targets: dict[Source, str],
+    reading: Reading,
+    writer: MakeWriter,
+    output: str,
+) -> None:
+    """Writes a file a source."""
     os.makedirs(output, exist_ok=True)
-    targets = _targets(output, sources)
-    for source, group in itertools.groupby(results, key=lambda result: result[0]):
-        with atomic_write(targets.pop(source)) as stream:
-            _write_stream(group, stream)
+    for source, group in itertools.groupby(pages, key=lambda filtered: filtered.source):
+        _write_file(group, source, writer, targets.pop(source))
     for source in reading.finished:
         if source in targets:  # it held no page, and that is what its output says
-            with atomic_write(targets[source]):
-                pass
-
-
-def _write_stream(results: Iterable[tuple[Source, bytes]], stream: IO[bytes]) -> None:
-    """Writes results one after the other, parted by a line break where one does not end in it."""
-    parted = True
-    for _, data in results:
-        if not data:
-            continue
-        if not parted:
-            stream.write(b"\n")
-        stream.write(data)
-        parted = data.endswith(b"\n")
-        if stream.isatty():
-            stream.flush()
+            _write_file((), source, writer, targets[source])

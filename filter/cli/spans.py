@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
 from filter.cli import options, pages
-from filter.cli.pages import Filtered
+from filter.cli.pages import Show
 from filter.cli.sources import open_sources
+from filter.documents import DocumentWriter
+from filter.documents.lines import PageWriter
 from filter.errors import UsageError, unknown
 
 
@@ -51,10 +53,10 @@ def spans(
     come out as they are with spans added. Offsets count code points of the text.
     """
     shown_as = shown_as or "jsonl"
-    if shown_as not in RENDERERS:
-        raise UsageError(unknown("format", shown_as, RENDERERS))
+    if shown_as not in SHOWN_AS:
+        raise UsageError(unknown("format", shown_as, SHOWN_AS))
     sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
-    pages.check_output(output, sources, beside=(rejects,), force=force)
+    pages.check_output(output, sources, beside=(rejects,), force=force, adds="spans")
     chosen = pages.FilterOptions(
         model=model,
         device=device,
@@ -68,8 +70,9 @@ def spans(
     return pages.filter_pages(
         sources,
         chosen,
-        RENDERERS[shown_as],
         output=output,
+        adds="spans",
+        show=SHOWN_AS[shown_as],
         rejects=rejects,
         limit=limit,
         quiet=quiet,
@@ -77,20 +80,17 @@ def spans(
     )
 
 
-def _as_jsonl(filtered: Filtered) -> bytes:
-    return filtered.source.format.found(filtered.document, filtered.page)
-
-
-def _as_table(filtered: Filtered) -> bytes:
+def _as_table(stream: IO[bytes]) -> DocumentWriter:
     from filter.cli.show import table
 
-    return f"{filtered.document.id}\n{table(filtered.page)}".encode()
+    return PageWriter(stream, lambda document, page: f"{document.id}\n{table(page)}".encode())
 
 
-def _in_color(filtered: Filtered) -> bytes:
+def _in_color(stream: IO[bytes]) -> DocumentWriter:
     from filter.cli.show import coloured
 
-    return coloured(filtered.page).encode()
+    return PageWriter(stream, lambda document, page: coloured(page).encode())
 
 
-RENDERERS = {"jsonl": _as_jsonl, "table": _as_table, "color": _in_color}
+SHOWN_AS: dict[str, Show | None] = {"jsonl": None, "table": _as_table, "color": _in_color}
+"""How spans are shown by `--format`; None leaves it to the format of the pages."""

@@ -1,18 +1,20 @@
 """Records in, records out, behind one small interface.
 
 A format reads a file as a stream of `Document`s, with a `BadRecord` in the place of what it could
-not read, and turns a filtered page back into what is written: the cleaned record, or the record
-with its spans. A new format is a class with those three methods and an entry in `FORMATS`.
+not read, and makes writers that put filtered pages into a stream: the cleaned record, or the record
+with its spans. A new format is a class with the methods of `DocumentFormat` and an entry in
+`FORMATS`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
 
 from filter.errors import UsageError, unknown
 from filter.files import base_name
@@ -27,6 +29,12 @@ FORMATS = {
 EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl"}
 """Formats by extension; what has none of these is text."""
 
+EXTRACTORS = ("trafilatura", "resiliparse")
+"""What finds the main text of an HTML page: the first finds more of it, the second is faster."""
+
+Adds = Literal["clean", "spans"]
+"""What is added to a page: the cleaned text with what was cut from it, or the spans alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -36,11 +44,13 @@ class Document:
         text: The page.
         id: The record's own id, or a name for it.
         record: The whole record, where the format has more than a text.
+        hidden: Characters that markup hid from readers of the page, and that are not in its text.
     """
 
     text: str
     id: Any
-    record: dict[str, Any] | None = None
+    record: Mapping[str, Any] | None = None
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,8 @@ class BadRecord:
 
     Attributes:
         path: The file.
-        line: Line number from 1, or None where the file as a whole could not be read.
+        line: Number of the line, row or record from 1, or None where the file as a whole could not
+            be read.
         error: What is wrong, in a few words.
         raw: The line as it stands in the file, as far as it is text.
     """
@@ -63,6 +74,16 @@ class BadRecord:
         return self.error if self.line is None else f"{self.path}:{self.line}: {self.error}"
 
 
+class DocumentWriter(Protocol):
+    """Puts filtered pages into one stream of bytes, which it leaves open."""
+
+    def write(self, document: Document, page: FilteredPage) -> None:
+        """Writes one page; pages come in the order of the file."""
+
+    def close(self) -> None:
+        """Writes what ends a file, once all its pages are written."""
+
+
 class DocumentFormat(Protocol):
     """How the pages of a file are read, and how they are written again."""
 
@@ -71,40 +92,72 @@ class DocumentFormat(Protocol):
     def read(self, path: str) -> Iterator[Document | BadRecord]:
         """The pages of a file (``-`` is stdin), one at a time."""
 
-    def cleaned(self, document: Document, page: FilteredPage) -> bytes:
-        """What is written for a cleaned page."""
+    def writer(self, stream: IO[bytes], *, adds: Adds) -> DocumentWriter:
+        """What writes the pages that were read, with the cleaned text or with their spans."""
 
-    def found(self, document: Document, page: FilteredPage) -> bytes:
-        """A line of JSON with the spans that were found in a page."""
+    def output_name(self, name: str, *, adds: Adds = "clean") -> str:
+        """The name of the file that is written for a file of this name."""
+
+    def join(self, parts: Sequence[Path], stream: IO[bytes]) -> None:
+        """Writes one file with the pages of all parts.
+
+        Args:
+            parts: Files that a writer has written whole, compressed as their names say.
+            stream: Takes bytes as they are, compressed ones too.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatOptions:
+    """What formats are told; each looks at what concerns it.
+
+    Attributes:
+        text_key: Field that holds the page, where records have fields.
+        id_key: Field that holds the record's id.
+        extractor: What finds the main text of an HTML page, one of `EXTRACTORS`.
+    """
+
+    text_key: str = "text"
+    id_key: str = "id"
+    extractor: str = EXTRACTORS[0]
+
+    def __post_init__(self) -> None:
+        if self.extractor not in EXTRACTORS:
+            raise UsageError(unknown("extractor", self.extractor, EXTRACTORS))
 
 
 def document_format(
-    path: str, name: str | None = None, *, text_key: str = "text", id_key: str = "id"
+    path: str,
+    name: str | None = None,
+    *,
+    text_key: str = "text",
+    id_key: str = "id",
+    extractor: str = EXTRACTORS[0],
 ) -> DocumentFormat:
     """The format of a file, by its name or as asked for.
 
     Args:
         path: The file; the extension of a compression does not count.
         name: A key of `FORMATS`, or None to go by the file's extension.
-        text_key: Field that holds the page, where records have fields.
-        id_key: Field that holds the record's id.
+        text_key: As in `FormatOptions`.
+        id_key: As in `FormatOptions`.
+        extractor: As in `FormatOptions`.
 
     Raises:
-        UsageError: no such format.
+        UsageError: no such format or extractor, or a library is missing that the format needs.
     """
     if name is None:
         extension = os.path.splitext(base_name(path))[1].lower()
         name = EXTENSIONS.get(extension, "text")
     if name not in FORMATS:
         raise UsageError(unknown("input format", name, FORMATS))
+    options = FormatOptions(text_key=text_key, id_key=id_key, extractor=extractor)
     module, _, attribute = FORMATS[name].partition(":")
-    made: DocumentFormat = getattr(import_module(module), attribute)(
-        text_key=text_key, id_key=id_key
-    )
+    made: DocumentFormat = getattr(import_module(module), attribute)(options)
     return made
 
 
-def json_line(record: dict[str, Any]) -> bytes:
+def json_line(record: Mapping[str, Any]) -> bytes:
     """A record as one line of UTF-8 JSON, its characters as they are."""
     line = json.dumps(record, ensure_ascii=False) + "\n"
     try:
@@ -117,3 +170,11 @@ def json_line(record: dict[str, Any]) -> bytes:
 def provenance(page: FilteredPage) -> dict[str, str]:
     """What made a result: stands in every record that is written."""
     return {"engine": page.engine, "model": page.model_hash}
+
+
+def results(page: FilteredPage, adds: Adds) -> dict[str, Any]:
+    """The fields that are added to a record."""
+    removed = [span.as_dict() for span in page.removed]
+    if adds == "spans":
+        return {"spans": removed, "winnow": provenance(page)}
+    return {"clean_text": page.clean_text, "removed": removed, "winnow": provenance(page)}

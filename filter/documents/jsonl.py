@@ -7,14 +7,15 @@ another kind of line break, costs nothing but itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
-from filter.documents import BadRecord, Document, json_line, provenance
+from filter.documents import Adds, BadRecord, Document, DocumentWriter, FormatOptions
+from filter.documents.lines import PageWriter, as_record, concatenate
 from filter.errors import WinnowError, nearest
 from filter.files import open_bytes
-from filter.spans import FilteredPage
 from filter.text import detect
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -26,9 +27,8 @@ class JsonlFormat:
 
     name = "jsonl"
 
-    def __init__(self, *, text_key: str = "text", id_key: str = "id") -> None:
-        self.text_key = text_key
-        self.id_key = id_key
+    def __init__(self, options: FormatOptions) -> None:
+        self._options = options
 
     def read(self, path: str) -> Iterator[Document | BadRecord]:
         try:
@@ -43,24 +43,14 @@ class JsonlFormat:
         except WinnowError as error:
             yield BadRecord(path, None, str(error))
 
-    def cleaned(self, document: Document, page: FilteredPage) -> bytes:
-        return json_line(
-            {
-                **(document.record or {}),
-                "clean_text": page.clean_text,
-                "removed": [span.as_dict() for span in page.removed],
-                "winnow": provenance(page),
-            }
-        )
+    def writer(self, stream: IO[bytes], *, adds: Adds) -> DocumentWriter:
+        return PageWriter(stream, as_record(adds))
 
-    def found(self, document: Document, page: FilteredPage) -> bytes:
-        return json_line(
-            {
-                **(document.record or {}),
-                "spans": [span.as_dict() for span in page.removed],
-                "winnow": provenance(page),
-            }
-        )
+    def output_name(self, name: str, *, adds: Adds = "clean") -> str:
+        return name
+
+    def join(self, parts: Sequence[Path], stream: IO[bytes]) -> None:
+        concatenate(parts, stream)
 
     def _parse(self, line: bytes, path: str, number: int) -> Document | BadRecord:
         try:
@@ -75,22 +65,23 @@ class JsonlFormat:
         except ValueError as error:
             reason = str(error)
         else:
-            return Document(text, record.get(self.id_key, f"{path}:{number}"), record)
+            return Document(text, record.get(self._options.id_key, f"{path}:{number}"), record)
         return BadRecord(path, number, reason, line.decode("utf-8", "replace"))
 
     def _text(self, record: Any) -> str:
         if not isinstance(record, dict):
             raise ValueError(f"not an object but {_kind(record)}")
-        if self.text_key not in record:
-            guess = nearest(self.text_key, record)
+        text_key = self._options.text_key
+        if text_key not in record:
+            guess = nearest(text_key, record)
             hint = f" (did you mean {guess!r}?)" if guess is not None else ""
             fields = ", ".join(map(str, record)) or "none"
             raise ValueError(
-                f"no field {self.text_key!r}{hint}; name it with --text-key; fields: {fields}"
+                f"no field {text_key!r}{hint}; name it with --text-key; fields: {fields}"
             )
-        text = record[self.text_key]
+        text = record[text_key]
         if not isinstance(text, str):
-            raise ValueError(f"field {self.text_key!r} is not a text but {_kind(text)}")
+            raise ValueError(f"field {text_key!r} is not a text but {_kind(text)}")
         return text
 
 

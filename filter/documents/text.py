@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
 
-from filter.documents import BadRecord, Document, json_line, provenance
+from filter.documents import Adds, BadRecord, Document, DocumentWriter, FormatOptions
+from filter.documents.lines import PageWriter, as_record, as_text, concatenate
 from filter.errors import WinnowError
-from filter.files import read_bytes
-from filter.spans import FilteredPage
+from filter.files import read_bytes, renamed
 from filter.text import decode
 
 
@@ -16,8 +18,8 @@ class TextFormat:
 
     name = "text"
 
-    def __init__(self, *, text_key: str = "text", id_key: str = "id") -> None:
-        """Takes the names of fields as every format does; a text has none."""
+    def __init__(self, options: FormatOptions) -> None:
+        """Takes what every format is told; a text has no use for it."""
 
     def read(self, path: str) -> Iterator[Document | BadRecord]:
         try:
@@ -27,15 +29,11 @@ class TextFormat:
         else:
             yield Document(text, path)
 
-    def cleaned(self, document: Document, page: FilteredPage) -> bytes:
-        return page.clean_text.encode("utf-8")
+    def writer(self, stream: IO[bytes], *, adds: Adds) -> DocumentWriter:
+        return PageWriter(stream, as_text if adds == "clean" else as_record(adds))
 
-    def found(self, document: Document, page: FilteredPage) -> bytes:
-        return json_line(
-            {
-                "id": document.id,
-                "text": page.text,
-                "spans": [span.as_dict() for span in page.removed],
-                "winnow": provenance(page),
-            }
-        )
+    def output_name(self, name: str, *, adds: Adds = "clean") -> str:
+        return name if adds == "clean" else renamed(name, ".jsonl")
+
+    def join(self, parts: Sequence[Path], stream: IO[bytes]) -> None:
+        concatenate(parts, stream)

@@ -26,6 +26,13 @@ def test_a_text_file_becomes_a_record(winnow: Winnow) -> None:
     assert spans_of(record) == [("ad", "【买\n吧】"), ("link", "〔首页〕")]
 
 
+def test_a_directory_gets_a_file_of_records_a_source(winnow: Winnow) -> None:
+    Path("page.txt").write_text(PAGE, "utf-8")
+    assert winnow("spans", "page.txt", "-o", "out/").code == 0
+    record = json.loads(Path("out/page.jsonl").read_bytes())
+    assert len(spans_of(record)) == 2
+
+
 def test_records_get_their_spans(winnow: Winnow) -> None:
     given = {"title": "t", "text": PAGE, "spans": "old", "last": 0}
     Path("pages.jsonl").write_text(json.dumps(given) + "\n")

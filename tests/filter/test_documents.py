@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filter.documents import BadRecord, Document, DocumentFormat, document_format, json_line
+from filter.documents import Adds, BadRecord, Document, document_format, json_line
 from filter.errors import UsageError
+from filter.files import atomic_write
 from filter.spans import FilteredPage, Span
 
 PAGE = FilteredPage(
@@ -32,6 +34,15 @@ def only_document(items: list[Document | BadRecord]) -> Document:
     (item,) = items
     assert isinstance(item, Document)
     return item
+
+
+def written(path: str, document: Document, adds: Adds) -> bytes:
+    """What the format of a file makes of a document in which `PAGE` was found."""
+    stream = BytesIO()
+    writer = document_format(path).writer(stream, adds=adds)
+    writer.write(document, PAGE)
+    writer.close()
+    return stream.getvalue()
 
 
 def bad(items: list[Document | BadRecord]) -> list[BadRecord]:
@@ -137,25 +148,55 @@ def test_keys_can_be_named(tmp_path: Path) -> None:
 
 
 def test_jsonl_keeps_every_field_in_its_place() -> None:
-    made = document_format("a.jsonl")
     record = {"z": [1, {"y": None}], "text": PAGE.text, "a": "é", "n": 1.0}
     document = Document(PAGE.text, "1", record)
-    cleaned = json.loads(made.cleaned(document, PAGE))
+    cleaned = json.loads(written("a.jsonl", document, "clean"))
     assert list(cleaned) == ["z", "text", "a", "n", "clean_text", "removed", "winnow"]
     assert {key: cleaned[key] for key in record} == record
     assert (cleaned["clean_text"], cleaned["removed"]) == ("甲乙丙", [SPAN])
-    found = json.loads(made.found(document, PAGE))
+    found = json.loads(written("a.jsonl", document, "spans"))
     assert list(found) == ["z", "text", "a", "n", "spans", "winnow"]
     assert found["spans"] == [SPAN]
     assert found["winnow"] == {"engine": "onnx/int8/cpu", "model": "0123456789ab"}
 
 
 def test_text_comes_out_as_it_is_and_its_spans_as_a_record() -> None:
-    made: DocumentFormat = document_format("a.txt")
     document = Document(PAGE.text, "a.txt")
-    assert made.cleaned(document, PAGE) == "甲乙丙".encode()
-    found = json.loads(made.found(document, PAGE))
+    assert written("a.txt", document, "clean") == "甲乙丙".encode()
+    found = json.loads(written("a.txt", document, "spans"))
     assert (found["id"], found["text"], found["spans"]) == ("a.txt", PAGE.text, [SPAN])
+
+
+@pytest.mark.parametrize(
+    ("name", "clean", "spans"),
+    [
+        ("a.txt", "a.txt", "a.jsonl"),
+        ("a.b.TXT.gz", "a.b.TXT.gz", "a.b.jsonl.gz"),
+        ("noextension", "noextension", "noextension.jsonl"),
+        ("a.ndjson.zst", "a.ndjson.zst", "a.ndjson.zst"),
+    ],
+)
+def test_an_output_is_named_by_what_is_in_it(name: str, clean: str, spans: str) -> None:
+    made = document_format(name)
+    assert (made.output_name(name), made.output_name(name, adds="spans")) == (clean, spans)
+
+
+@pytest.mark.parametrize("extension", ["", ".gz", ".xz", ".zst"])
+def test_parts_of_lines_are_joined_into_one_file(tmp_path: Path, extension: str) -> None:
+    made = document_format("a.jsonl")
+    documents = [Document(PAGE.text, n, {"id": n, "text": PAGE.text}) for n in range(10)]
+    parts = [tmp_path / f"{number}.jsonl{extension}" for number in range(4)]
+    for part, some in zip(parts, ([0, 1, 2], [], [3], range(4, 10)), strict=True):
+        with atomic_write(part) as stream:
+            writer = made.writer(stream, adds="clean")
+            for number in some:
+                writer.write(documents[number], PAGE)
+            writer.close()
+    joined = tmp_path / f"joined.jsonl{extension}"
+    with atomic_write(joined, compress=False) as stream:
+        made.join(parts, stream)
+    read_back = [item for item in read(joined) if isinstance(item, Document)]
+    assert [document.id for document in read_back] == list(range(10))
 
 
 json_values = st.recursive(
