@@ -12,6 +12,7 @@ Only then are the cut characters named: the labels partition them and never chan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,43 +61,85 @@ def decode_spans(
     Returns:
         Sorted spans that do not overlap; neighbours differ in their label.
     """
-    cut_ids = [index for index, name in enumerate(names) if index > 0 and name not in keep]
-    if not text or not cut_ids:
-        return []
-    spam = probabilities[:, cut_ids]
-    # Column by column: a float sum of more columns in the same order is never smaller.
-    p_cut = np.zeros(len(text), dtype=np.float32)
-    for column in spam.T:
-        p_cut += column
-    if p_cut.max() < threshold:
-        return []
-    lines = Lines(text)
-    found_blank = np.zeros(len(text), dtype=np.bool_)
-    if NOISE in names and NOISE not in keep:
+    page = CutPage(text, probabilities, names, keep=keep, low_ratio=low_ratio, min_gap=min_gap)
+    return page.spans(page.mask(threshold)) if page.reaches(threshold) else []
+
+
+class CutPage:
+    """A page and its probabilities, to be cut at one threshold after the other.
+
+    Made of what `decode_spans` takes.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        probabilities: NDArray[np.float32],
+        names: Sequence[str],
+        *,
+        keep: Sequence[str] = (),
+        low_ratio: float = 0.5,
+        min_gap: int = 1,
+    ) -> None:
+        ids = [index for index, name in enumerate(names) if index > 0 and name not in keep]
+        self._text = text
+        self._probabilities = probabilities
+        self._labels = tuple(names[index] for index in ids)
+        self._noise = names.index(NOISE) if NOISE in self._labels else None
+        self._low_ratio = low_ratio
+        self._min_gap = min_gap
+        self._spam = probabilities[:, ids]
+        # Column by column: a float sum of more columns in the same order is never smaller.
+        self._p_cut = np.zeros(len(text), dtype=np.float32)
+        for column in self._spam.T:
+            self._p_cut += column
+
+    def reaches(self, threshold: float) -> bool:
+        """Whether anything is cut at a threshold."""
+        return bool(self._text and self._labels and self._p_cut.max() >= threshold)
+
+    def mask(self, threshold: float) -> Mask:
+        """(n,) characters that are cut at a threshold, which something must reach."""
+        return cut_mask(
+            self._lines,
+            self._p_cut,
+            threshold=threshold,
+            low_ratio=self._low_ratio,
+            min_gap=self._min_gap,
+            found_blank=self._is_noise & (self._p_cut >= threshold),
+        )
+
+    def spans(self, mask: Mask) -> list[Span]:
+        """The characters of a mask as named spans."""
+        label = self.names(mask)
+        label[mask] += 1
+        edges = np.flatnonzero(np.diff(label, prepend=-1, append=-1))
+        spans = []
+        for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            if not mask[start]:
+                continue
+            solid = ~self._lines.is_blank[start:end]
+            inside = self._p_cut[start:end]
+            score = float(inside[solid].mean() if solid.any() else inside.mean())
+            name = self._labels[int(label[start]) - 1]
+            spans.append(Span(start, end, name, min(score, 1.0), self._text[start:end]))
+        return spans
+
+    def names(self, mask: Mask) -> NDArray[np.int32]:
+        """(n,) for each character of a mask the number of its label among those to be cut."""
+        return name_characters(self._lines, mask, self._spam)
+
+    @cached_property
+    def _lines(self) -> Lines:
+        return Lines(self._text)
+
+    @cached_property
+    def _is_noise(self) -> Mask:
+        if self._noise is None:
+            return np.zeros(len(self._text), dtype=np.bool_)
         # Neither threshold nor keep may change what a blank is called.
-        is_noise = probabilities[:, 1:].argmax(axis=1) + 1 == names.index(NOISE)
-        found_blank = is_noise & (p_cut >= threshold)
-    mask = cut_mask(
-        lines,
-        p_cut,
-        threshold=threshold,
-        low_ratio=low_ratio,
-        min_gap=min_gap,
-        found_blank=found_blank,
-    )
-    label = name_characters(lines, mask, spam)
-    label[mask] += 1
-    edges = np.flatnonzero(np.diff(label, prepend=-1, append=-1))
-    spans = []
-    for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        if not mask[start]:
-            continue
-        solid = ~lines.is_blank[start:end]
-        inside = p_cut[start:end]
-        score = float(inside[solid].mean() if solid.any() else inside.mean())
-        name = names[cut_ids[int(label[start]) - 1]]
-        spans.append(Span(start, end, name, min(score, 1.0), text[start:end]))
-    return spans
+        is_noise: Mask = self._probabilities[:, 1:].argmax(axis=1) + 1 == self._noise
+        return is_noise
 
 
 class Lines:
