@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import os
@@ -14,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filter.errors import UsageError, WinnowError
-from filter.files import atomic_write, base_name, open_bytes, read_bytes, require_file
+from filter.files import (
+    atomic_write,
+    base_name,
+    open_bytes,
+    position,
+    read_bytes,
+    renamed,
+    require_file,
+)
 
 EXTENSIONS = ("", ".gz", ".xz", ".zst")
 LINES = b"".join(b'{"id": %d, "text": "\xe9\xa1\xb5"}\n' % i for i in range(5000))
@@ -134,6 +143,45 @@ def test_what_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
         pass
     with pytest.raises(UsageError, match="is a directory"), atomic_write(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_how_far_a_file_is_read_is_counted_in_bytes_on_the_disk(
+    tmp_path: Path, extension: str
+) -> None:
+    path = str(tmp_path / f"pages.jsonl{extension}")
+    with atomic_write(path) as stream:
+        stream.write(os.urandom(1 << 21))
+    assert position(path) is None
+    with open_bytes(path) as stream:
+        assert position(path) == 0
+        stream.read(1 << 20)
+        half = position(path)
+        assert half is not None
+        stream.read()
+        assert 0 < half < os.path.getsize(path) == position(path)
+    assert position(path) is None
+
+
+def test_trouble_of_the_machine_is_not_taken_for_a_broken_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pages.jsonl.gz"
+    path.write_bytes(gzip.compress(LINES))
+    stream = open_bytes(str(path))
+
+    def fail(*arguments: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(gzip.GzipFile, "readinto", fail)
+    with stream, pytest.raises(OSError, match="Input/output error"):
+        stream.read()
+
+
+def test_another_extension_stands_before_that_of_a_compression() -> None:
+    names = ("a.txt", "d.x/a.txt.gz", "a", "a.b.ZST")
+    renamed_names = [renamed(name, ".jsonl") for name in names]
+    assert renamed_names == ["a.jsonl", "d.x/a.jsonl.gz", "a.jsonl", "a.jsonl.ZST"]
 
 
 def test_base_name_leaves_out_the_compression_alone() -> None:
