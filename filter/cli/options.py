@@ -66,6 +66,15 @@ BatchTokens = Annotated[
     int | None,
     typer.Option("--batch-tokens", metavar="N", help="Most tokens in one batch of windows."),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads of the engine on the CPU. [default: one a processor]",
+    ),
+]
 Rejects = Annotated[
     str | None,
     typer.Option(

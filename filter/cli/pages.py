@@ -53,6 +53,7 @@ class FilterOptions:
     max_prose_loss: float | None = None
     keep: list[str] | None = None
     batch_tokens: int | None = None
+    threads: int | None = None
 
     def open(self) -> tuple[ContentFilter, float | None]:
         """The filter that is asked for, and the threshold, if it is not the model's own.
@@ -73,6 +74,7 @@ class FilterOptions:
             threshold=self.threshold,
             keep=split_labels(self.keep),
             max_batch_tokens=self.batch_tokens,
+            threads=self.threads,
         )
         if self.max_prose_loss is None:
             return content_filter, None

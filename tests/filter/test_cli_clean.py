@@ -132,6 +132,7 @@ def test_options_reach_the_filter(winnow: Winnow, pattern_filter: Any) -> None:
             "dtype": "int8",
             "threshold": 0.25,
             "max_batch_tokens": 512,
+            "threads": None,
             "keep": ("ad",),
         }
     ]
