@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from filter.content_filter import ContentFilter
 from filter.decoder_settings import DecoderSettings
+from filter.engines.onnx import open_network
 from filter.language import han_share
 from filter.model_directory import ONNX_FILES
 from training.calibration.scoring import Point, Scored, filter_scorer, measure, score_pages
 from training.corpus.records import LabelledPage
 from training.evaluation.evaluate import all_labels
-from training.model_files.graphs import ExportError, session_of
+from training.model_files.graphs import ExportError
 
 GENERATED_PAGES, GENERATED_CHARACTERS = 8, 400
 TIMED_WINDOWS = 8
@@ -81,6 +82,7 @@ class Reference:
             directory, engine="torch", device="cpu", dtype="float32"
         )
         self.settings: DecoderSettings = content_filter.decoder
+        self._n_labels = len(content_filter.labels)
         self.labels = all_labels(pages, content_filter.labels[1:])
         self.scored = self._score(content_filter)
         self.point = self._point(self.scored)
@@ -149,12 +151,11 @@ class Reference:
 
     def _milliseconds(self, path: Path) -> float:
         """Processor time of a window, which on one thread is what it costs a machine at work."""
-        session = session_of(str(path))
+        run = open_network(path, self._n_labels)
         seconds = []
         for window in self.windows:
-            feed = {"input_ids": window[None], "attention_mask": np.ones_like(window[None])}
             started = time.process_time()
-            session.run(None, feed)
+            run(window)
             seconds.append(time.process_time() - started)
         return 1e3 * float(np.median(seconds))
 

@@ -56,7 +56,8 @@ def test_the_last_matrices_and_those_excluded_stay_in_float(tiny_model: Path) ->
     last = {"head.dense.weight", "classifier.weight"}
     assert floats() == last
     assert floats("layers.0.mlp") == last | {
-        "model.layers.0.mlp.Wi.weight",
+        "model.layers.0.mlp.Wi.weight.inner",
+        "model.layers.0.mlp.Wi.weight.gate",
         "model.layers.0.mlp.Wo.weight",
     }
 
