@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ class Job:
 
     Attributes:
         output: OUT, the directory that all results go to.
-        shards: What is read, in this order.
+        shards: What is read, in this order; processes that are sent parts need none.
         settings: Whatever the results depend on besides the input, as JSON values by name.
         rejects: Directory of bad records: a file for each shard that has any.
         adds: What is added to records.
@@ -62,6 +61,8 @@ class Job:
         limit: Most pages to read.
         part_characters: As PART_CHARACTERS.
         part_records: As PART_RECORDS.
+        identity: 12 hex digits by which parts of this job are told from those of another that was
+            in its place; made from all the rest.
     """
 
     output: Path
@@ -73,25 +74,20 @@ class Job:
     limit: int | None = None
     part_characters: int = PART_CHARACTERS
     part_records: int = PART_RECORDS
+    identity: str = ""
 
-    @property
-    def state(self) -> Path:
-        """Where the job keeps what it must remember."""
-        return self.output / STATE
-
-    @cached_property
-    def identity(self) -> str:
-        """12 hex digits by which parts of this job are told from those of another in its place."""
-        data = json.dumps(self.record(), sort_keys=True).encode()
-        return hashlib.sha256(data).hexdigest()[:12]
+    def __post_init__(self) -> None:
+        if not self.identity:
+            data = json.dumps(self.record(), sort_keys=True).encode()
+            object.__setattr__(self, "identity", hashlib.sha256(data).hexdigest()[:12])
 
     def record(self) -> dict[str, Any]:
-        """The job as JSON: two that are alike give the same bytes."""
+        """The job as JSON: what must be the same when it goes on."""
         return {
             "settings": {
                 **self.settings,
                 "adds": self.adds,
-                "sidecar": self.sidecar and self.sidecar.as_dict(),
+                "sidecar": None if self.sidecar is None else self.sidecar.as_dict(),
                 "limit": self.limit,
                 "part_characters": self.part_characters,
                 "part_records": self.part_records,
@@ -103,11 +99,19 @@ class Job:
             ],
         }
 
+    @property
+    def state(self) -> Path:
+        """Where the job keeps what it must remember."""
+        return self.output / STATE
+
+    @property
+    def results(self) -> Path:
+        """The directory below which each shard's file has the shard's name."""
+        return self.output if self.sidecar is None else self.output / self.sidecar.directory
+
     def output_path(self, shard: Shard) -> Path:
         """The finished file of a shard."""
-        if self.sidecar is not None:
-            return self.output / "attributes" / self.sidecar.name / shard.name
-        return self.output / shard.name
+        return self.results / shard.name
 
     def rejects_path(self, shard: Shard) -> Path:
         """Bad records of a shard."""
@@ -123,12 +127,19 @@ class Job:
 
     def part_path(self, shard: Shard, number: int) -> Path:
         """A finished part; compressed as the shard's output is, by the same extension."""
-        return self.parts_directory(shard) / f"{number:08d}{_extensions(shard.name)}"
+        extensions = "".join(_two_extensions(os.path.basename(shard.name)))
+        return self.parts_directory(shard) / f"{number:08d}{extensions}"
 
     def part_rejects_path(self, shard: Shard, number: int) -> Path:
         """Bad records of a part."""
-        return self.parts_directory(shard) / f"{number:08d}-rejects.jsonl"
+        return self.parts_directory(shard) / f"{number:08d}.rejects"
 
     def part_done_path(self, shard: Shard, number: int) -> Path:
-        """The file that says that a part is done, and holds its counts; written last."""
-        return self.parts_directory(shard) / f"{number:08d}-done.json"
+        """The file that says that a part is done, and holds its counts; it is written last."""
+        return self.parts_directory(shard) / f"{number:08d}.done"
+
+
+def _two_extensions(name: str) -> tuple[str, str]:
+    """``("", ".txt")`` or ``(".jsonl", ".zst")``."""
+    stem, second = os.path.splitext(name)
+    return os.path.splitext(stem)[1], second

@@ -1,0 +1,124 @@
+"""What a job is to read: patterns and names to shards, each with the name of its output.
+
+Everything that can be known before the first page is filtered is checked here: a job that runs for
+days must not end on a file that was never there.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath
+
+from filter.documents import Adds, DocumentFormat
+from filter.errors import UsageError
+from filter.files import require_file
+from filter.jobs.plan import STATE, SUMMARY, Shard
+from filter.jobs.sidecar import attribute_name
+
+
+def find_shards(
+    patterns: Iterable[str],
+    make_format: Callable[[str], DocumentFormat],
+    *,
+    results: Path,
+    written: Iterable[Path] = (),
+    adds: Adds = "clean",
+    sidecar: bool = False,
+) -> tuple[Shard, ...]:
+    """The shards of a job, by their names.
+
+    Their outputs are called as they are, with the directories in which they lie below the lowest
+    one that holds them all, so that a/x.jsonl and b/x.jsonl do not meet.
+
+    Args:
+        patterns: Files, or patterns such as `crawl/**/*.jsonl.zst`.
+        make_format: The format of a file.
+        results: Directory of the outputs.
+        written: What an earlier run has written; patterns pass over it.
+        adds: What will be added to records.
+        sidecar: Whether attribute files are written, which are JSON Lines whatever the format.
+
+    Raises:
+        UsageError: nothing matches, a file cannot be read, or outputs would not be one each and
+            clear of the inputs.
+    """
+    paths = sorted(set(_expanded(patterns, {os.path.realpath(path) for path in written})))
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    shards = []
+    for path in paths:
+        status = _checked(path)
+        made = make_format(path)
+        name = PurePath(os.path.relpath(path, root)).as_posix()
+        name = attribute_name(made, name) if sidecar else made.output_name(name, adds=adds)
+        shards.append(Shard(path, name, status.st_size, status.st_mtime_ns, made))
+    _check_outputs(shards, results)
+    return tuple(sorted(shards, key=lambda shard: shard.name))
+
+
+def check_unchanged(shard: Shard) -> None:
+    """Checks that a file is what it was when the job was planned.
+
+    Raises:
+        UsageError: it is not.
+    """
+    status = _checked(shard.path)
+    if (status.st_size, status.st_mtime_ns) != (shard.size, shard.modified):
+        raise UsageError(f"{shard.path}: changed since the job began")
+
+
+def _expanded(patterns: Iterable[str], written: set[str]) -> Iterator[str]:
+    for pattern in patterns:
+        if pattern == "-":
+            raise UsageError("a job cannot read stdin, which is gone when it goes on; name files")
+        if os.path.lexists(pattern) or not glob.has_magic(pattern):
+            if os.path.realpath(pattern) in written:
+                raise UsageError(
+                    f"{pattern}: was written by the job itself; put the pattern in quotation"
+                    " marks, or write to a directory that it does not match"
+                )
+            require_file(pattern)
+            yield os.path.abspath(pattern)
+            continue
+        found = glob.glob(pattern, recursive=True)
+        files = [path for path in found if os.path.realpath(path) not in written]
+        files = [path for path in files if not os.path.isdir(path)]
+        if not files:
+            why = "the outputs of the job alone match" if found else "no file matches"
+            why = "only directories match" if any(map(os.path.isdir, found)) else why
+            raise UsageError(f"{pattern}: {why}")
+        yield from map(os.path.abspath, files)
+
+
+def _checked(path: str) -> os.stat_result:
+    require_file(path)
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path}: not a file that can be read again when the job goes on")
+    return status
+
+
+def _check_outputs(shards: list[Shard], results: Path) -> None:
+    by_name: dict[str, Shard] = {}
+    for shard in shards:
+        if shard.name in by_name:
+            raise UsageError(
+                f"{by_name[shard.name].path} and {shard.path} would both be written to"
+                f" {results / shard.name}"
+            )
+        by_name[shard.name] = shard
+        if shard.name == SUMMARY or shard.name.split("/")[0] == STATE:
+            raise UsageError(f"{shard.path}: its output would take the place of the job's own")
+    inputs = {os.path.realpath(shard.path) for shard in shards}
+    for shard in shards:
+        output = os.path.realpath(results / shard.name)
+        if output in inputs:
+            raise UsageError(f"{output}: would be overwritten, and is an input; write elsewhere")
+        for parent in PurePath(shard.name).parents:
+            if str(parent) in by_name:
+                raise UsageError(
+                    f"{by_name[str(parent)].path} would be written to {results / parent}, which"
+                    f" must be a directory for {shard.path}"
+                )
