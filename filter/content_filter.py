@@ -183,7 +183,16 @@ class ContentFilter:
             (len(text), labels), columns as in `labels`; rows sum to 1.
         """
         encoded = self._encoder.encode([_page(text)])
-        return next(self._decoder.probabilities(encoded, self._logits(encoded)))
+        return next(self._decoder.probabilities(encoded, self.logits(encoded)))
+
+    @property
+    def stages(self) -> tuple[Encoder, Decoder]:
+        """The steps around the engine, which can run in other processes than `logits`."""
+        return self._encoder, self._decoder
+
+    def logits(self, encoded: Encoded) -> Iterator[NDArray[np.float32]]:
+        """For each window of some pages, (n, labels) logits, special tokens included."""
+        return self._engine.logits(encoded.windows())
 
     def __reduce__(self) -> tuple[Any, ...]:
         name_or_path, options = self._origin
@@ -195,11 +204,8 @@ class ContentFilter:
         for pages in _groups(texts):
             encoded = self._encoder.encode(pages)
             yield from self._decoder.decode(
-                encoded, self._logits(encoded), threshold=threshold, keep=keep
+                encoded, self.logits(encoded), threshold=threshold, keep=keep
             )
-
-    def _logits(self, encoded: Encoded) -> Iterator[NDArray[np.float32]]:
-        return self._engine.logits(encoded.windows())
 
     @cached_property
     def _decoder(self) -> Decoder:
