@@ -137,17 +137,6 @@ def test_torch_on_the_cpu_gives_the_same_whatever_the_neighbours(directory: Mode
         assert np.array_equal(next(engine.logits([ids])), logits)
 
 
-def test_padded_batches_come_back_in_order(directory: ModelDirectory) -> None:
-    from filter.engines.torch import TorchEngine
-
-    engine = TorchEngine(directory, device="cpu", max_batch_tokens=100)
-    given = windows(30)
-    one_by_one = list(engine.logits(given))
-    batched = list(engine._batched(engine._open(), iter(given)))
-    for one, other in zip(one_by_one, batched, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-3)
-
-
 def test_onnx_takes_windows_a_bounded_number_ahead(
     directory: ModelDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
