@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -68,7 +68,9 @@ class Counts:
 
     def as_dict(self) -> dict[str, Any]:
         """As it is written in JSON."""
-        return asdict(self)
+        values = {own.name: getattr(self, own.name) for own in fields(self)}
+        # (`asdict` makes a counter anew from pairs, which it then counts.)
+        return {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Any:
