@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.decoder_settings import DecoderSettings
-from filter.engines import create_engine
+from filter.engines import Engine, create_engine
 from filter.errors import UsageError, WinnowError, unknown
 from filter.model_directory import ModelDirectory, locate, read_model_directory
 from filter.spans import FilteredPage
@@ -39,15 +39,18 @@ class ContentFilter:
         self._directory = read_model_directory(locate(name_or_path))
         _check_bias(self._directory)
         self._encoder = Encoder(self._directory)
-        self._engine = create_engine(
-            self._directory,
-            engine=options["engine"],
-            device=options["device"],
-            dtype=options["dtype"],
-            max_batch_tokens=options["max_batch_tokens"],
-            threads=options["threads"],
-            pad_id=self._encoder.pad_id,
-        )
+        engine = options["engine"]
+        if isinstance(engine, str):
+            engine = create_engine(
+                self._directory,
+                engine=engine,
+                device=options["device"],
+                dtype=options["dtype"],
+                max_batch_tokens=options["max_batch_tokens"],
+                threads=options["threads"],
+                pad_id=self._encoder.pad_id,
+            )
+        self._engine: Engine = engine
         self._keep = check_labels(options["keep"], self.labels)
         threshold = options["threshold"]
         self._threshold = self.decoder.threshold if threshold is None else threshold
@@ -189,6 +192,11 @@ class ContentFilter:
     def stages(self) -> tuple[Encoder, Decoder]:
         """The steps around the engine, which can run in other processes than `logits`."""
         return self._encoder, self._decoder
+
+    def with_engine(self, engine: Engine) -> ContentFilter:
+        """The same filter on another engine, such as one that other processes share."""
+        name_or_path, options = self._origin
+        return ContentFilter(name_or_path, {**options, "engine": engine})
 
     def logits(self, encoded: Encoded) -> Iterator[NDArray[np.float32]]:
         """For each window of some pages, (n, labels) logits, special tokens included."""
