@@ -175,6 +175,7 @@ def summarise(ledger: Ledger, *, seconds: float) -> dict[str, Any]:
         may have found some of it done.
     """
     total, now = ledger.total, ledger.now
+    settings = ledger.job.record()["settings"]
     characters_cut = total.cut.total()
 
     def share(characters: int) -> float:
@@ -193,7 +194,9 @@ def summarise(ledger: Ledger, *, seconds: float) -> dict[str, Any]:
         "rejects": total.rejects,
         "shards": len(ledger.done),
         "input_bytes": total.input_bytes,
-        **ledger.job.record()["settings"],
+        "engine": settings["engine"],
+        "model": settings["model"],
+        "settings": settings,
         "seconds": round(seconds, 3),
         "pages_filtered_now": now.pages,
         "characters_per_second": round(now.characters / seconds, 1) if seconds else 0.0,
