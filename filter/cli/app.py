@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from filter.cli import conversion, corpus, evaluation, models, selection, training
+from filter.cli import conversion, corpus, evaluation, jobs, models, selection, training
 from filter.cli.clean import clean
 from filter.cli.parsing import Command, Group
 from filter.cli.spans import spans
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 for verb in (
     *(clean, spans),
+    *jobs.VERBS,
     *conversion.VERBS,
     *training.VERBS,
     *evaluation.VERBS,
