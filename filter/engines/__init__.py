@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from filter.engines.processor import multiplies_bfloat16
 from filter.errors import UsageError, WinnowError, unknown
 from filter.model_directory import ONNX_FILES, ModelDirectory
 
@@ -54,7 +55,9 @@ def create_engine(
 ) -> Engine:
     """The engine for a model; nothing is loaded before it is first called.
 
-    `auto` is ONNX Runtime on the CPU, or torch where that is installed with a CUDA device.
+    `auto` is torch where that is installed with a CUDA device, and otherwise ONNX Runtime, in int8
+    if the model has it. A model without ONNX files runs in torch, on a CPU in bfloat16 if the
+    processor has instructions for it.
 
     Args:
         directory: The model.
@@ -76,6 +79,8 @@ def create_engine(
         raise UsageError(f"engine 'onnx' runs on the CPU; for device {device!r} use engine 'torch'")
     if engine == "auto":
         engine = _choose(directory, device, dtype)
+        if engine == "torch" and dtype is None and not (device != "cpu" and _has_cuda()):
+            dtype = "bfloat16" if multiplies_bfloat16() else "float32"
     if engine == "onnx":
         from filter.engines.onnx import OnnxEngine
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import filter.engines
-from filter.engines import create_engine
+from filter.engines import create_engine, processor
 from filter.engines.onnx import AHEAD, OnnxEngine
 from filter.errors import UsageError, WinnowError
 from filter.model_directory import ModelDirectory, read_model_directory
@@ -40,6 +40,20 @@ def test_auto_takes_what_weights_there_are(directory: ModelDirectory) -> None:
     only_safetensors = replace(directory, onnx={})
     assert create_engine(only_safetensors, device="cpu").name == "torch"
     assert create_engine(directory, device="cpu", dtype="bfloat16").name == "torch"
+
+
+@pytest.mark.parametrize("flags", ["fpu avx2 amx_bf16 amx_int8", "fpu avx2", ""])
+def test_torch_takes_bfloat16_where_the_processor_has_it(
+    directory: ModelDirectory, monkeypatch: pytest.MonkeyPatch, flags: str
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"processor : 0\nflags : {flags}\n")
+    processor.features.cache_clear()
+    try:
+        engine = create_engine(replace(directory, onnx={}), device="cpu")
+    finally:
+        processor.features.cache_clear()
+    assert engine.dtype == ("bfloat16" if "bf16" in flags else "float32")
+    assert create_engine(directory, device="cpu", engine="torch").dtype == "float32"
 
 
 def test_auto_is_torch_where_there_is_a_cuda_device(
