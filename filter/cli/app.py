@@ -16,6 +16,7 @@ import typer
 from typer.main import get_command
 
 from filter.cli import conversion, corpus, evaluation, jobs, models, selection, training
+from filter.cli.benchmark import benchmark
 from filter.cli.clean import clean
 from filter.cli.parsing import Command, Group
 from filter.cli.spans import spans
@@ -34,6 +35,7 @@ app = typer.Typer(
 for verb in (
     *(clean, spans),
     *jobs.VERBS,
+    benchmark,
     *conversion.VERBS,
     *training.VERBS,
     *evaluation.VERBS,
