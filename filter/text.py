@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from filter.errors import WinnowError
 
@@ -55,6 +56,8 @@ _CANDIDATES = ("utf-8", "gb18030", "cp950", "big5hkscs", "utf-16-le", "utf-16-be
 
 _OTHERS = ("cp932", "euc_jp", "iso2022_jp", "cp949", "cp1251", "koi8_r", "cp1252")
 """Encodings of pages that are not Chinese, among which charset-normalizer chooses."""
+
+_EAST_ASIAN = frozenset(("cp932", "euc_jp", "cp949", "euc_kr"))
 
 _CONTROLS = frozenset(map(chr, (*range(32), 127))) - frozenset("\t\n\v\f\r\x1b")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -110,8 +113,14 @@ def decode_as(data: bytes, encoding: str) -> str:
     return replace_surrogates(data.decode(encoding, errors="replace"))
 
 
-def detect(data: bytes, *, name: str = "input") -> str:
+def detect(data: bytes, *, name: str = "input", declared: Sequence[str] = ()) -> str:
     """The encoding of a page, or of the head of a file that may end in the middle of a character.
+
+    Args:
+        data: The page.
+        name: What to call it in an error: a file's path.
+        declared: Encodings that the page is said to be in, by Python's names. They are believed
+            where the data does not speak against them.
 
     Raises:
         WinnowError: If the data is no text, or in no encoding that can be told.
@@ -127,11 +136,17 @@ def detect(data: bytes, *, name: str = "input") -> str:
         encoding, text = "utf-8", data[:SAMPLE_BYTES].decode("utf-8", errors="replace")
     else:
         sample = data[:SAMPLE_BYTES]
-        readings = {encoding: _read(sample, encoding) for encoding in _CANDIDATES}
+        encodings = dict.fromkeys((*declared, *_CANDIDATES))
+        readings = {encoding: _read(sample, encoding) for encoding in encodings}
         encoding = max(readings, key=lambda encoding: _score(readings[encoding]))
         text = readings[encoding]
-        if _score(text) < 0 and _control_share(text) <= CONTROL_SHARE:
-            return _detect_otherwise(data, name)
+        if _control_share(text) <= CONTROL_SHARE:
+            # A page in another language has rare characters in its own encoding too.
+            for other in declared:
+                if REPLACEMENT not in readings[other] and _score(text) < _doubt(text, other):
+                    return other
+            if _score(text) < 0:
+                return _detect_otherwise(data, name)
     if _control_share(text) > CONTROL_SHARE:
         raise WinnowError(f"{name}: not a text (binary data)")
     return encoding
@@ -163,6 +178,15 @@ def _read(data: bytes, encoding: str) -> str:
 def _score(text: str) -> float:
     """How much a reading looks like a page: the sum over its characters, ASCII counting nothing."""
     return sum(count * _character_score(char) for char, count in Counter(text).items())
+
+
+def _doubt(text: str, other: str) -> float:
+    """The score under which a reading gives way to the one in another encoding that is declared.
+
+    An encoding in which not every sequence of bytes is valid is declared with better reason.
+    """
+    characters = sum(char >= "\x80" for char in text)
+    return 0.5 * characters if other in _EAST_ASIAN else 0.0
 
 
 def _character_score(char: str) -> float:

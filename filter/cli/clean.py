@@ -33,6 +33,7 @@ def clean(
     input_format: options.InputFormat = None,
     text_key: options.TextKey = None,
     id_key: options.IdKey = None,
+    extractor: options.Extractor = None,
     rejects: options.Rejects = None,
     limit: options.Limit = None,
     device: options.Device = None,
@@ -48,11 +49,14 @@ def clean(
     A text file is one page and comes out as text. Several come out one after the other, parted by
     a line break where one does not end in it; with -o DIR/ each goes to a file of its own.
 
-    Records in .jsonl come out as records, with the fields clean_text and removed added.
+    Of HTML the main text is cleaned. Records in .jsonl and .parquet come out as records, with the
+    fields clean_text and removed added; pages in .warc and .wet come out as such records, in JSON.
 
     Files ending in .gz, .xz and .zst are read and written compressed.
     """
-    sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
+    sources = open_sources(
+        paths, input_format=input_format, text_key=text_key, id_key=id_key, extractor=extractor
+    )
     pages.check_output(output, sources, beside=(removed, rejects), force=force)
     chosen = pages.FilterOptions(
         model=model,

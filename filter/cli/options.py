@@ -11,7 +11,7 @@ import typer
 
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FILE", help="Pages, or records in .jsonl; - (default) is stdin."),
+    typer.Argument(metavar="FILE", help="Pages, or files of records; - (default) is stdin."),
 ]
 Model = Annotated[
     str | None,
@@ -59,7 +59,18 @@ IdKey = Annotated[
 InputFormat = Annotated[
     str | None,
     typer.Option(
-        "--input-format", metavar="NAME", help="text or jsonl. [default: by the file's extension]"
+        "--input-format",
+        metavar="NAME",
+        help="text, jsonl, html, parquet or warc (WET too). [default: by the file's extension]",
+    ),
+]
+Extractor = Annotated[
+    str | None,
+    typer.Option(
+        "--extractor",
+        metavar="NAME",
+        help="What finds the main text of HTML: trafilatura, or resiliparse, which is faster and"
+        " less exact. [default: trafilatura]",
     ),
 ]
 BatchTokens = Annotated[

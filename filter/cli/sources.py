@@ -60,9 +60,21 @@ class Reading:
 
 
 def open_sources(
-    paths: list[str] | None, *, input_format: str | None, text_key: str | None, id_key: str | None
+    paths: list[str] | None,
+    *,
+    input_format: str | None,
+    text_key: str | None,
+    id_key: str | None,
+    extractor: str | None = None,
 ) -> list[Source]:
     """The sources that are named, all of them checked before any is read.
+
+    Args:
+        paths: Files; none for stdin.
+        input_format: Of all of them, or None to go by their extensions.
+        text_key: As in `FormatOptions`, None for the default.
+        id_key: As in `FormatOptions`, None for the default.
+        extractor: As in `FormatOptions`, None for the default.
 
     Raises:
         UsageError: a file is missing or is a directory, there is no such format, or nothing is
@@ -70,12 +82,12 @@ def open_sources(
     """
     if not paths and sys.stdin.isatty():
         raise UsageError("nothing to read; name a file, or pipe a page in")
+    told = {"text_key": text_key, "id_key": id_key, "extractor": extractor}
+    given = {name: value for name, value in told.items() if value is not None}
     sources = []
     for path in paths or ["-"]:
         require_file(path)
-        made = document_format(
-            path, input_format, text_key=text_key or "text", id_key=id_key or "id"
-        )
+        made = document_format(path, input_format, **given)
         sources.append(Source(path, made))
     return sources
 

@@ -37,6 +37,7 @@ def spans(
     input_format: options.InputFormat = None,
     text_key: options.TextKey = None,
     id_key: options.IdKey = None,
+    extractor: options.Extractor = None,
     rejects: options.Rejects = None,
     limit: options.Limit = None,
     device: options.Device = None,
@@ -49,13 +50,16 @@ def spans(
 ) -> int:
     """List the spans of injected spam in pages.
 
-    A line of JSON a page: a text file becomes a record with id, text and spans; records in .jsonl
-    come out as they are with spans added. Offsets count code points of the text.
+    A line of JSON a page: a text file becomes a record with id, text and spans, and so does the
+    main text of HTML; records in .jsonl and .parquet come out as they are with spans added. Offsets
+    count code points of the text.
     """
     shown_as = shown_as or "jsonl"
     if shown_as not in SHOWN_AS:
         raise UsageError(unknown("format", shown_as, SHOWN_AS))
-    sources = open_sources(paths, input_format=input_format, text_key=text_key, id_key=id_key)
+    sources = open_sources(
+        paths, input_format=input_format, text_key=text_key, id_key=id_key, extractor=extractor
+    )
     pages.check_output(output, sources, beside=(rejects,), force=force, adds="spans")
     chosen = pages.FilterOptions(
         model=model,

@@ -23,10 +23,18 @@ from filter.spans import FilteredPage
 FORMATS = {
     "text": "filter.documents.text:TextFormat",
     "jsonl": "filter.documents.jsonl:JsonlFormat",
+    "html": "filter.documents.html:HtmlFormat",
 }
 """Where each format lives; imported when a file asks for it."""
 
-EXTENSIONS = {".jsonl": "jsonl", ".ndjson": "jsonl"}
+EXTENSIONS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".shtml": "html",
+}
 """Formats by extension; what has none of these is text."""
 
 EXTRACTORS = ("trafilatura", "resiliparse")

@@ -183,7 +183,10 @@ def test_a_page_can_be_cleaned_in_place(winnow: Winnow) -> None:
 
 def test_a_plain_run_imports_no_library_that_it_does_not_need(tiny_model: Path) -> None:
     """A cold start is what a short page costs most."""
-    heavy = ("torch", "transformers", "datasets", "rich", "pydantic", "yaml", "tokenizers")
+    heavy = (
+        *("torch", "transformers", "datasets", "rich", "pydantic", "yaml", "tokenizers"),
+        *("lxml", "trafilatura", "resiliparse", "fastwarc", "pyarrow", "ray"),
+    )
     code = (
         "import sys\n"
         "from filter.cli.app import run\n"

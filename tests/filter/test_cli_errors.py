@@ -39,7 +39,7 @@ def page(winnow: Winnow) -> str:
             "--threshold and --max-prose-loss exclude each other",
         ),
         (("clean", "page.txt", "--limit", "-1"), "--limit"),
-        (("clean", "page.txt", "--input-format", "html"), "unknown input format 'html'"),
+        (("clean", "page.txt", "--input-format", "pdf"), "unknown input format 'pdf'"),
         (("clean", "page.txt", "-o", "no/such/out.txt"), "no/such/out.txt: cannot be written"),
         (("clean", "-", "-o", "out/"), "stdin has no name"),
         (("clean", "page.txt", "./page.txt", "-o", "out/"), "would both be written to out/page"),
