@@ -75,7 +75,8 @@ class TorchEngine:
 
     Args:
         directory: The model.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:N". "cuda" is the first of several, and stays "cuda":
+            a job may give the engine's copies others.
         dtype: Number format; None for float32 on a CPU and bfloat16 on CUDA.
         max_batch_tokens: Tokens in one call of the model, padding included, if windows share calls.
         pad_id: Token that fills up a batch.
@@ -104,8 +105,8 @@ class TorchEngine:
             )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda"):
-            device = _check_cuda(torch, device)
+        if device != "cpu":
+            _check_cuda(torch, device)
         self.device = device
         self.dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
         if self.dtype not in DTYPES:
@@ -119,10 +120,14 @@ class TorchEngine:
         self._batching = batching or ("single" if device == "cpu" else None)
         self._reset()
 
-    @property
-    def batching(self) -> str:
-        """How windows go through the model, one of BATCHING; opens the model."""
+    def open(self) -> str:
+        """Opens the model, if it is not yet, and says how windows go through it: its batching."""
         return self._open().batching
+
+    @property
+    def _place(self) -> str:
+        """The device as torch is told: one and the same in all threads."""
+        return "cuda:0" if self.device == "cuda" else self.device
 
     @property
     def n_labels(self) -> int:
@@ -131,8 +136,10 @@ class TorchEngine:
 
     def on(self, device: str) -> TorchEngine:
         """The same engine on another device."""
+        if device != "cpu":
+            _check_cuda(_import()[0], device)
         engine = copy.copy(self)
-        engine.device = _check_cuda(_import()[0], device) if device != "cpu" else device
+        engine.device = device
         return engine
 
     def logits(self, windows: Iterable[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:
@@ -190,9 +197,9 @@ class TorchEngine:
             yield from split(logits, asked.popleft())
 
     def _slots(self) -> list[Slot]:
-        streams = HostStreams() if self.device == "cpu" else CudaStreams(self.device)
+        streams = HostStreams() if self.device == "cpu" else CudaStreams(self._place)
         return [
-            Slot(self.device, streams, n_labels=self.n_labels, pad_id=self._pad_id)
+            Slot(self._place, streams, n_labels=self.n_labels, pad_id=self._pad_id)
             for _ in range(SLOTS)
         ]
 
@@ -271,12 +278,12 @@ class TorchEngine:
         finally:
             if had_bar:
                 progress.enable_progress_bar()
-        return model.eval().to(self.device)
+        return model.eval().to(self._place)
 
     def _run(self, model: Any, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         torch = _import()[0]
         with torch.inference_mode():
-            row = torch.from_numpy(ids.astype(np.int64)).to(self.device)[None]
+            row = torch.from_numpy(ids.astype(np.int64)).to(self._place)[None]
             logits = model(input_ids=row, attention_mask=torch.ones_like(row)).logits
             whole: NDArray[np.float32] = logits[0].float().cpu().numpy()
         return whole
@@ -294,10 +301,9 @@ def _import() -> tuple[Any, Any]:
     return torch, transformers
 
 
-def _check_cuda(torch: Any, device: str) -> str:
+def _check_cuda(torch: Any, device: str) -> None:
     if not torch.cuda.is_available():
         raise WinnowError(f"device {device!r}: torch sees no CUDA device here; use device 'cpu'")
     number = device.partition(":")[2] or "0"
     if not number.isdecimal() or int(number) >= torch.cuda.device_count():
         raise WinnowError(f"device {device!r}: there are {torch.cuda.device_count()} CUDA devices")
-    return f"cuda:{int(number)}"

@@ -140,7 +140,7 @@ def test_without_a_kernel_windows_are_padded_and_it_says_so(
     # As on CUDA, where it is left to the engine; the kernels for CUDA fail on this device.
     engine._batching = None
     with caplog.at_level(logging.WARNING):
-        assert engine.batching == "padded"
+        assert engine.open() == "padded"
     assert "windows are padded, not packed" in caplog.text
     windows = make_windows(10)
     alone = cpu_engine(directory).logits(windows)
