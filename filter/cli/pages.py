@@ -19,14 +19,25 @@ from filter.cli.progress import Summary, watched
 from filter.cli.sources import Reading, Source, reporter
 from filter.documents import Adds, Document, DocumentWriter, json_line, provenance
 from filter.errors import UsageError
-from filter.files import atomic_write
+from filter.files import atomic_write, renamed
 from filter.spans import FilteredPage
 
 if TYPE_CHECKING:
     from filter.content_filter import ContentFilter
 
-Show = Callable[[IO[bytes]], DocumentWriter]
-"""Makes what writes pages for people to look at into a stream."""
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """How pages are written, where not as the records of their format.
+
+    Attributes:
+        writer: Makes what writes them into a stream.
+        extension: Of files in a directory.
+    """
+
+    writer: Callable[[IO[bytes]], DocumentWriter]
+    extension: str
+
 
 MakeWriter = Callable[[Source, IO[bytes]], DocumentWriter]
 """Makes what writes the pages of a source into a stream."""
@@ -121,12 +132,12 @@ def filter_pages(
             pages = _with_removed(pages, stack.enter_context(atomic_write(removed)))
 
         def writer(source: Source, stream: IO[bytes]) -> DocumentWriter:
-            return show(stream) if show is not None else source.format.writer(stream, adds=adds)
+            return show.writer(stream) if show else source.format.writer(stream, adds=adds)
 
         if output is None or not is_directory(output):
             _write_file(pages, sources[0], writer, output)
         else:
-            targets = _targets(output, sources, adds)
+            targets = _targets(output, sources, adds, show)
             _write_directory(pages, targets, reading, writer, output)
     if verbose:
         print(f"winnow: {summary}", file=sys.stderr)
@@ -140,6 +151,7 @@ def check_output(
     beside: Iterable[str | None],
     force: bool,
     adds: Adds = "clean",
+    show: Show | None = None,
 ) -> None:
     """Checks where results will go, before any are made.
 
@@ -149,14 +161,19 @@ def check_output(
         beside: Further files that will be written.
         force: Whether files that exist may be overwritten.
         adds: What will be added to records, by which files in a directory are named.
+        show: What will be written in the place of records.
 
     Raises:
-        UsageError: a file exists, two outputs have one name, or formats would be mixed in one.
+        UsageError: a file exists, two outputs have one name, formats would be mixed in one, or a
+            terminal would be sent what is no text.
     """
     if output is not None and is_directory(output):
-        targets = list(_targets(output, sources, adds).values())
+        targets = list(_targets(output, sources, adds, show).values())
     else:
         targets = [output or "-"]
+        binary = show is None and any(source.format.name == "parquet" for source in sources)
+        if binary and targets == ["-"] and sys.stdout.isatty():
+            raise UsageError("Parquet is not for a terminal; name a file with -o")
         for source in sources:
             if source.format.name != sources[0].format.name:
                 raise UsageError(
@@ -186,13 +203,19 @@ def split_labels(given: list[str] | None) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-def _targets(directory: str, sources: list[Source], adds: Adds) -> dict[Source, str]:
+def _targets(
+    directory: str, sources: list[Source], adds: Adds, show: Show | None
+) -> dict[Source, str]:
     """The file in an output directory for each source, named by its format."""
     sources_by_target: dict[str, Source] = {}
     for source in sources:
         if source.path == "-":
             raise UsageError(f"stdin has no name to be written under in {directory}; name a file")
-        name = source.format.output_name(os.path.basename(source.path), adds=adds)
+        name = os.path.basename(source.path)
+        if show is not None:
+            name = renamed(name, show.extension)
+        else:
+            name = source.format.output_name(name, adds=adds)
         target = os.path.join(directory, name)
         if target in sources_by_target:
             first = sources_by_target[target].path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import IO, Annotated
 
 import typer
@@ -9,9 +10,10 @@ import typer
 from filter.cli import options, pages
 from filter.cli.pages import Show
 from filter.cli.sources import open_sources
-from filter.documents import DocumentWriter
-from filter.documents.lines import PageWriter
+from filter.documents import Document, DocumentWriter
+from filter.documents.lines import PageWriter, as_record
 from filter.errors import UsageError, unknown
+from filter.spans import FilteredPage
 
 
 def spans(
@@ -29,7 +31,11 @@ def spans(
     ] = None,
     shown_as: Annotated[
         str | None,
-        typer.Option("--format", metavar="NAME", help="jsonl, table or color. [default: jsonl]"),
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="jsonl, table or color. [default: jsonl, and Parquet for Parquet]",
+        ),
     ] = None,
     keep: options.Keep = None,
     threshold: options.Threshold = None,
@@ -54,13 +60,13 @@ def spans(
     main text of HTML; records in .jsonl and .parquet come out as they are with spans added. Offsets
     count code points of the text.
     """
-    shown_as = shown_as or "jsonl"
-    if shown_as not in SHOWN_AS:
+    if shown_as is not None and shown_as not in SHOWN_AS:
         raise UsageError(unknown("format", shown_as, SHOWN_AS))
     sources = open_sources(
         paths, input_format=input_format, text_key=text_key, id_key=id_key, extractor=extractor
     )
-    pages.check_output(output, sources, beside=(rejects,), force=force, adds="spans")
+    show = None if shown_as is None else SHOWN_AS[shown_as]
+    pages.check_output(output, sources, beside=(rejects,), force=force, adds="spans", show=show)
     chosen = pages.FilterOptions(
         model=model,
         device=device,
@@ -76,12 +82,23 @@ def spans(
         chosen,
         output=output,
         adds="spans",
-        show=SHOWN_AS[shown_as],
+        show=show,
         rejects=rejects,
         limit=limit,
         quiet=quiet,
         verbose=verbose,
     )
+
+
+def _as_jsonl(stream: IO[bytes]) -> DocumentWriter:
+    render = as_record("spans")
+
+    def write(document: Document, page: FilteredPage) -> bytes:
+        if not isinstance(document.record, dict):  # a row may hold what JSON has no word for
+            document = replace(document, record=None)
+        return render(document, page)
+
+    return PageWriter(stream, write)
 
 
 def _as_table(stream: IO[bytes]) -> DocumentWriter:
@@ -96,5 +113,9 @@ def _in_color(stream: IO[bytes]) -> DocumentWriter:
     return PageWriter(stream, lambda document, page: coloured(page).encode())
 
 
-SHOWN_AS: dict[str, Show | None] = {"jsonl": None, "table": _as_table, "color": _in_color}
-"""How spans are shown by `--format`; None leaves it to the format of the pages."""
+SHOWN_AS = {
+    "jsonl": Show(_as_jsonl, ".jsonl"),
+    "table": Show(_as_table, ".txt"),
+    "color": Show(_in_color, ".txt"),
+}
+"""How spans are written if `--format` says so, rather than by the format of the pages."""

@@ -2,8 +2,8 @@
 
 A format reads a file as a stream of `Document`s, with a `BadRecord` in the place of what it could
 not read, and makes writers that put filtered pages into a stream: the cleaned record, or the record
-with its spans. A new format is a class with the methods of `DocumentFormat` and an entry in
-`FORMATS`.
+with its spans. A new format is a class with the methods of `DocumentFormat`, which is made from
+`FormatOptions` and the path of a file, and an entry in `FORMATS`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from filter.errors import UsageError, unknown
+from filter.errors import UsageError, missing_package, unknown
 from filter.files import base_name
 from filter.spans import FilteredPage
 
@@ -24,6 +24,7 @@ FORMATS = {
     "text": "filter.documents.text:TextFormat",
     "jsonl": "filter.documents.jsonl:JsonlFormat",
     "html": "filter.documents.html:HtmlFormat",
+    "parquet": "filter.documents.parquet:ParquetFormat",
 }
 """Where each format lives; imported when a file asks for it."""
 
@@ -34,6 +35,7 @@ EXTENSIONS = {
     ".htm": "html",
     ".xhtml": "html",
     ".shtml": "html",
+    ".parquet": "parquet",
 }
 """Formats by extension; what has none of these is text."""
 
@@ -161,7 +163,13 @@ def document_format(
         raise UsageError(unknown("input format", name, FORMATS))
     options = FormatOptions(text_key=text_key, id_key=id_key, extractor=extractor)
     module, _, attribute = FORMATS[name].partition(":")
-    made: DocumentFormat = getattr(import_module(module), attribute)(options)
+    try:
+        made: DocumentFormat = getattr(import_module(module), attribute)(options, path)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "filter":
+            raise  # a fault of ours, not of the environment
+        raise missing_package(f"format {name!r}", package, name) from error
     return made
 
 

@@ -24,7 +24,7 @@ class HtmlFormat:
 
     name = "html"
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: FormatOptions, path: str) -> None:
         self._extract = extractor(options.extractor)
 
     def read(self, path: str) -> Iterator[Document | BadRecord]:

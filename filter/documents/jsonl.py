@@ -27,7 +27,7 @@ class JsonlFormat:
 
     name = "jsonl"
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: FormatOptions, path: str) -> None:
         self._options = options
 
     def read(self, path: str) -> Iterator[Document | BadRecord]:

@@ -18,7 +18,7 @@ class TextFormat:
 
     name = "text"
 
-    def __init__(self, options: FormatOptions) -> None:
+    def __init__(self, options: FormatOptions, path: str) -> None:
         """Takes what every format is told; a text has no use for it."""
 
     def read(self, path: str) -> Iterator[Document | BadRecord]:
