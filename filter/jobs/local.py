@@ -14,13 +14,13 @@ import queue
 import signal
 import threading
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from filter.errors import WinnowError
+from filter.jobs.errors import portable
 from filter.jobs.finish import Ledger
 from filter.jobs.parts import Part, bundles
 from filter.jobs.work import Work
@@ -148,7 +148,7 @@ def _work(connection: Connection, order: bytes) -> None:
                     connection.send(("part", statistics))
                 connection.send(("done", None))
         except Exception as error:
-            connection.send(("error", _portable(error)))
+            connection.send(("error", portable(error)))
 
 
 def _receive(connection: Connection, inbox: queue.SimpleQueue[list[Part]]) -> None:
@@ -180,13 +180,3 @@ class _Teller:
             self._connection.send(("seen", (self._pages, self._characters)))
         self._pages = self._characters = 0
         self._told = time.monotonic()
-
-
-def _portable(error: Exception) -> Exception:
-    """An error that gets through a pipe, with a note of where it was raised."""
-    error.add_note(f"In a worker process:\n{traceback.format_exc()}")
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError("".join(traceback.format_exception(error)))
-    return error
