@@ -205,7 +205,8 @@ class _Decompressed(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return int(self._stream.readinto(buffer))
+            # One piece at a time: what stands before the place where a file breaks off is read.
+            return int(self._stream.readinto1(buffer))
         except self._errors as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the machine's trouble, not the file's
@@ -257,3 +258,5 @@ class _ZstdReader(io.RawIOBase):
         buffer[:size] = self._output[:size]
         self._output = self._output[size:]
         return size
+
+    readinto1 = readinto

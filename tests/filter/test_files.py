@@ -173,7 +173,7 @@ def test_trouble_of_the_machine_is_not_taken_for_a_broken_file(
     def fail(*arguments: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(gzip.GzipFile, "readinto", fail)
+    monkeypatch.setattr(gzip.GzipFile, "readinto1", fail)
     with stream, pytest.raises(OSError, match="Input/output error"):
         stream.read()
 
