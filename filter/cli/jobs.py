@@ -131,7 +131,7 @@ def run(
         max_prose_loss=max_prose_loss,
         keep=keep,
         batch_tokens=batch_tokens,
-        threads=_threads(workers, threads),
+        threads=_threads(workers, threads, ray),
     )
     content_filter, picked = chosen.open()
     if picked is not None:
@@ -143,7 +143,9 @@ def run(
         sidecar=Sidecar.of(content_filter, floor=floor or FLOOR) if sidecar else None,
         options=_job_options(adds, input_format, text_key, id_key, rejects, limit),
     )
-    execute = partial(_execute, content_filter=content_filter, workers=workers, ray=ray)
+    execute = partial(
+        _execute, content_filter=content_filter, workers=workers, threads=threads, ray=ray
+    )
     return _carry_out(job, execute, force=force, quiet=quiet)
 
 
@@ -215,13 +217,18 @@ VERBS = (run, apply)
 
 
 def _execute(
-    ledger: Ledger, *, content_filter: ContentFilter, workers: int | None, ray: str | None
+    ledger: Ledger,
+    *,
+    content_filter: ContentFilter,
+    workers: int | None,
+    threads: int | None,
+    ray: str | None,
 ) -> None:
     """Does a job's parts where it was asked for, or where the filter's engine is best fed."""
     if ray is not None:
         from filter.integrations.ray import run_ray
 
-        run_ray(ledger, content_filter, address=ray, workers=workers)
+        run_ray(ledger, content_filter, address=ray, workers=workers, threads=threads or 1)
         return
     _, _, device = content_filter.engine.split("/")
     if device.startswith("cuda"):
@@ -271,10 +278,14 @@ def _job_options(
     raise UsageError(unknown("format", adds or "", names))
 
 
-def _threads(workers: int | None, threads: int | None) -> int | None:
-    """Threads of each process: all processors are divided among several."""
-    if threads is not None or workers in (None, 1):
+def _threads(workers: int | None, threads: int | None, ray: str | None) -> int | None:
+    """Threads of each process: several divide the processors among them, on a cluster one each."""
+    if threads is not None:
         return threads
+    if ray is not None:
+        return 1
+    if workers is None or workers == 1:
+        return None
     from filter.engines.onnx import available_cpus
 
     return max(1, available_cpus() // workers)

@@ -46,6 +46,8 @@ def find_shards(
             clear of the inputs.
     """
     paths = sorted(set(_expanded(patterns, {os.path.realpath(path) for path in written})))
+    if not paths:
+        raise UsageError("nothing to read; name files, or a pattern that matches some")
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     shards = []
     for path in paths:

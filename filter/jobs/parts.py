@@ -19,6 +19,13 @@ from filter.jobs.plan import Job, Shard
 RAW_CHARACTERS = 1000
 """Characters of a bad record that are kept."""
 
+BUNDLE_SHARE = 8
+"""Small parts travel together up to this fraction of a whole one: enough to be worth the way, and
+not so much that a few processes have it all."""
+
+BUNDLE_PARTS = 256
+"""Most parts that travel together."""
+
 
 @dataclass(slots=True)
 class Part:
@@ -60,9 +67,9 @@ def read_parts(
     check_unchanged(shard)
     part = Part(shard, 0)
     begin = pages = 0
-    for item in _records(shard):
+    for number, item in enumerate(_records(shard)):
         if isinstance(item, BadRecord):
-            item = replace(item, raw=item.raw[:RAW_CHARACTERS])
+            item = _kept(item, number)
             weight = len(item.raw)
         else:
             weight = _weight(item)
@@ -92,13 +99,13 @@ def read_parts(
 def bundles(parts: Iterable[Part], job: Job) -> Iterator[list[Part]]:
     """Parts by the handful: what is worth sending to another process.
 
-    A part of the usual size goes alone; those of small files (a page a file, say) go together, up
-    to the size of a part.
+    A part of the usual size goes alone; those of small files (a page a file, say) go together.
     """
     bundle: list[Part] = []
     weight = 0
+    most = job.part_characters // BUNDLE_SHARE
     for part in parts:
-        if bundle and (weight + part.weight > job.part_characters or len(bundle) >= BUNDLE_PARTS):
+        if bundle and (weight + part.weight > most or len(bundle) >= BUNDLE_PARTS):
             yield bundle
             bundle, weight = [], 0
         bundle.append(part)
@@ -107,16 +114,20 @@ def bundles(parts: Iterable[Part], job: Job) -> Iterator[list[Part]]:
         yield bundle
 
 
-BUNDLE_PARTS = 256
-"""Most parts in a bundle."""
-
-
 def _records(shard: Shard) -> Iterator[Document | BadRecord]:
     """What a shard holds. A broken file is a bad record; trouble with the disk ends the job."""
     try:
         yield from shard.format.read(shard.path)
     except OSError as error:
         raise stopped(error, shard.path) from error
+
+
+def _kept(bad: BadRecord, number: int) -> BadRecord:
+    """What is kept of a bad record, with its place where it is the file that breaks off there."""
+    error = bad.error
+    if bad.line is None and number:
+        error += f" (after {number:,} record{'s' * (number != 1)})"
+    return replace(bad, error=error, raw=bad.raw[:RAW_CHARACTERS])
 
 
 def _measured(part: Part, begin: int) -> int:

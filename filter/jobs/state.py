@@ -14,13 +14,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
 from filter.errors import UsageError
 from filter.files import atomic_write
 from filter.jobs.plan import STATE, SUMMARY, Job
+from filter.jobs.sidecar import DESCRIPTION
 
 FORMAT = 1
 """Version of job.json."""
@@ -72,7 +72,7 @@ def read_job(output: Path) -> dict[str, Any] | None:
         record = json.loads(path.read_bytes())
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']!r}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path}: is not a job that can go on ({error}); remove it") from error
@@ -148,11 +148,13 @@ def _remove(job: Job, earlier: dict[str, Any] | None) -> None:
 
 def _remove_temporaries(job: Job) -> None:
     """Removes what a process that was killed had begun to write."""
-    paths = [
-        path for shard in job.shards for path in (job.output_path(shard), job.done_path(shard))
-    ]
-    for directory, group in groupby(sorted(paths), key=lambda path: path.parent):
-        names = {path.name for path in group}
+    paths = [job.state / "job.json", job.output / SUMMARY, job.results / DESCRIPTION]
+    for shard in job.shards:
+        paths += job.output_path(shard), job.rejects_path(shard), job.done_path(shard)
+    names_in: dict[Path, set[str]] = {}
+    for path in paths:
+        names_in.setdefault(path.parent, set()).add(path.name)
+    for directory, names in names_in.items():
         if not directory.is_dir():
             continue
         with os.scandir(directory) as entries:

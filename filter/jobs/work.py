@@ -204,5 +204,5 @@ def _write_rejects(part: Part, stream: IO[bytes]) -> None:
 
 def _watched(pages: Iterable[Scored], seen: Seen) -> Iterator[Scored]:
     for scored in pages:
-        yield scored
         seen(1, len(scored[0].text))
+        yield scored
