@@ -144,9 +144,13 @@ def serve(engine: Served, devices: Sequence[str]) -> Iterator[RemoteEngine]:
         try:
             yield remote
         except _Lost as error:
-            wait([server.process.sentinel for server in servers], timeout=SECONDS_TO_LEAVE)
+            dead = wait([server.process.sentinel for server in servers], timeout=SECONDS_TO_LEAVE)
             for server in servers:
-                server.check(error)
+                if server.process.sentinel in dead:
+                    raise WinnowError(
+                        f"{server.end()}. The job is stopped, and the same command goes on where"
+                        " it was"
+                    ) from error
             raise
 
 
@@ -163,24 +167,17 @@ class _Server:
         try:
             error, address = self.control.recv()
         except (EOFError, OSError) as lost:
-            raise WinnowError(f"device {self.device!r}: {self._end()}") from lost
+            raise WinnowError(self.end()) from lost
         if error:
             raise WinnowError(error)
         return address
 
-    def check(self, error: Exception) -> None:
-        """If it has died, says so in the place of what that led to elsewhere."""
-        if not self.process.is_alive():
-            raise WinnowError(
-                f"device {self.device!r}: {self._end()}. The job is stopped, and the same command"
-                " goes on where it was"
-            ) from error
-
-    def _end(self) -> str:
+    def end(self) -> str:
+        """How it ended; waits until it has."""
         self.process.join()
         code = self.process.exitcode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with {code}"
-        return f"the process that runs the model {how}"
+        return f"device {self.device!r}: the process that runs the model {how}"
 
 
 @contextmanager

@@ -8,11 +8,10 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,47 +21,18 @@ from filter.engines.remote import RemoteEngine, serve
 from filter.engines.torch import TorchEngine
 from filter.errors import WinnowError
 from filter.model_directory import ModelDirectory
-
-
-class StandIn:
-    """An engine of which there is nothing but the interface: logits are ids, and ids plus one.
-
-    Attributes:
-        connection: Taken along, and so closed when the process of the engine ends.
-    """
-
-    name, dtype, weights = "torch", "float32", ()
-    max_batch_tokens = 100
-    n_labels = 2
-
-    def __init__(self, device: str = "cpu", connection: Connection | None = None) -> None:
-        self.device = device
-        self.connection = connection
-
-    def on(self, device: str) -> StandIn:
-        return type(self)(device, self.connection)
-
-    def open(self) -> None:
-        pass
-
-    def flat_logits(self, requests: Iterable[Any]) -> Iterator[np.ndarray]:
-        for request in requests:
-            if request is not None:
-                yield self.answer(*request)
-
-    def answer(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        return np.stack((ids, ids + 1), axis=1).astype(np.float32)
+from tests.filter.stand_in import StandIn
 
 
 class Failing(StandIn):
-    def answer(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        if 13 in lengths:
+    def answer(self, ids: np.ndarray) -> np.ndarray:
+        if len(ids) == 13:
             raise RuntimeError("CUDA error: an illegal memory access\nmore of it")
-        return super().answer(ids, lengths)
+        return super().answer(ids)
 
 
 class Dying(StandIn):
-    def answer(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def answer(self, ids: np.ndarray) -> np.ndarray:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
@@ -147,7 +117,7 @@ def test_a_failure_is_told_to_all_who_wait_and_all_who_come_later(
 ) -> None:
     with serve(Failing(), ["cpu"]) as remote:
         assert len(list(remote.logits(make_windows([12, 14])))) == 2
-        for lengths in ([12, 13], [12]):
+        for lengths in ([13], [12]):
             with pytest.raises(WinnowError, match="'cpu': RuntimeError: CUDA error: an ill") as e:
                 list(remote.logits(make_windows(lengths)))
             assert "\n" not in str(e.value)
