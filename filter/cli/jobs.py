@@ -88,6 +88,7 @@ def run(
     input_format: options.InputFormat = None,
     text_key: options.TextKey = None,
     id_key: options.IdKey = None,
+    extractor: options.Extractor = None,
     rejects: RejectsDirectory = None,
     limit: options.Limit = None,
     workers: Workers = None,
@@ -141,7 +142,9 @@ def run(
         output,
         content_filter,
         sidecar=Sidecar.of(content_filter, floor=floor or FLOOR) if sidecar else None,
-        options=_job_options(adds, input_format, text_key, id_key, rejects, limit),
+        options=_job_options(
+            adds, input_format, _format_options(text_key, id_key, extractor), rejects, limit
+        ),
     )
     execute = partial(
         _execute, content_filter=content_filter, workers=workers, threads=threads, ray=ray
@@ -181,6 +184,7 @@ def apply(
     input_format: options.InputFormat = None,
     text_key: options.TextKey = None,
     id_key: options.IdKey = None,
+    extractor: options.Extractor = None,
     rejects: RejectsDirectory = None,
     limit: options.Limit = None,
     workers: Workers = None,
@@ -201,7 +205,9 @@ def apply(
         output,
         threshold=threshold,
         keep=split_labels(keep),
-        options=_job_options(adds, input_format, text_key, id_key, rejects, limit),
+        options=_job_options(
+            adds, input_format, _format_options(text_key, id_key, extractor), rejects, limit
+        ),
     )
     if threshold is not None and threshold != cutter.threshold and not quiet:
         print(
@@ -261,8 +267,7 @@ def _carry_out(job: Job, execute: Callable[[Ledger], None], *, force: bool, quie
 def _job_options(
     adds: str | None,
     input_format: str | None,
-    text_key: str | None,
-    id_key: str | None,
+    formats: FormatOptions,
     rejects: str | None,
     limit: int | None,
 ) -> JobOptions:
@@ -271,11 +276,17 @@ def _job_options(
     names: tuple[Adds, ...] = ("clean", "spans")
     for name in names:
         if name == (adds or "clean"):
-            formats = FormatOptions(text_key=text_key or "text", id_key=id_key or "id")
             return JobOptions(
                 input_format=input_format, formats=formats, adds=name, rejects=rejects, limit=limit
             )
     raise UsageError(unknown("format", adds or "", names))
+
+
+def _format_options(
+    text_key: str | None, id_key: str | None, extractor: str | None
+) -> FormatOptions:
+    given = {"text_key": text_key, "id_key": id_key, "extractor": extractor}
+    return FormatOptions(**{key: value for key, value in given.items() if value is not None})
 
 
 def _threads(workers: int | None, threads: int | None, ray: str | None) -> int | None:
