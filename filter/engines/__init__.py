@@ -29,7 +29,7 @@ class Engine(Protocol):
     Attributes:
         name: "onnx" or "torch".
         dtype: Number format of the weights, as "int8", "float32" or "bfloat16".
-        device: Where it runs, as "cpu" or "cuda:0".
+        device: Where it runs, as "cpu", "cuda:0", or "cuda" for whichever there is.
         weights: The files that it reads.
     """
 
@@ -62,9 +62,12 @@ def create_engine(
     Args:
         directory: The model.
         engine: "auto", "onnx" or "torch".
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        dtype: Number format; None for the engine's own choice.
-        max_batch_tokens: Tokens in one call of a model on CUDA, padding included.
+        device: "auto", "cpu", "cuda" or "cuda:N". With "cuda" one process uses the first CUDA
+            device, and a job all of them.
+        dtype: Number format; None for the engine's own choice, which on CUDA is bfloat16. Windows
+            are packed without padding in bfloat16 and float16 only.
+        max_batch_tokens: Tokens in one call of a model on CUDA, padding included; 65,536 by
+            default.
         threads: Threads on the CPU; None for as many as there are processors.
         pad_id: Token that fills up a batch.
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 
 from filter.engines.packing import Batch, Request, plan_packed, plan_padded
-from filter.engines.transfers import SLOTS, HostStreams, Slot, run_requests
+from filter.engines.transfers import SLOTS, CudaStreams, HostStreams, Slot, run_requests
 
 torch = pytest.importorskip("torch")
 
@@ -186,3 +187,50 @@ def test_nothing_is_under_way_once_it_has_ended(end: str) -> None:
         n_labels=LABELS,
     )
     assert len(list(again)) == 1
+
+
+def test_copies_to_and_from_cuda_are_ordered_with_what_it_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # There may be no such device here: streams and events that write down what they are asked,
+    # with the signatures of torch's own.
+    asked: list[tuple[Any, ...]] = []
+    stream_class, event_class = torch.cuda.Stream, torch.cuda.Event
+    cuda = create_autospec(torch.cuda, spec_set=True)
+    names = iter(("up", "down"))
+
+    def stream(name: str) -> Any:
+        made = create_autospec(stream_class, instance=True, label=name)
+        made.wait_stream.side_effect = lambda other: asked.append((name, "waits for", other.label))
+        made.synchronize.side_effect = lambda: asked.append((name, "is waited for"))
+        return made
+
+    compute = stream("compute")
+    cuda.Stream.side_effect = lambda device: stream(next(names))
+    cuda.current_stream.side_effect = lambda device: compute
+    cuda.stream.side_effect = lambda on: nullcontext(asked.append(("on", on.label)))
+    cuda.Event.side_effect = lambda blocking: event
+    event = create_autospec(event_class, instance=True)
+    event.record.side_effect = lambda on: asked.append((on.label, "marks"))
+    event.synchronize.side_effect = lambda: asked.append(("host", "waits"))
+    monkeypatch.setattr(torch, "cuda", cuda)
+    host, there = (create_autospec(torch.Tensor, instance=True) for _ in range(2))
+    there.copy_.side_effect = lambda source, non_blocking: asked.append(("copy up", non_blocking))
+    host.copy_.side_effect = lambda source, non_blocking: asked.append(("copy down", non_blocking))
+
+    streams = CudaStreams("cuda:0")
+    streams.settle()
+    streams.upload(there, host)
+    wait = streams.download(host, there)
+    wait()
+    assert asked == [
+        ("compute", "is waited for"),
+        ("on", "up"),
+        ("copy up", True),
+        ("compute", "waits for", "up"),
+        ("down", "waits for", "compute"),
+        ("on", "down"),
+        ("copy down", True),
+        ("down", "marks"),
+        ("host", "waits"),
+    ]
