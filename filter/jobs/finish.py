@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,10 +51,9 @@ class Ledger:
             if counts is not None:
                 self.total.add(counts)
                 self.done[shard.name] = counts.pages
-            elif job.parts_directory(shard).is_dir():
-                self._parts[shard.name] = self._parts_before(shard)
-                for part in self._parts[shard.name].values():
-                    self.total.add(part)
+        for part in self._parts_before():
+            self._parts.setdefault(part.shard, {})[part.number] = part
+            self.total.add(part)
 
     def shards(self) -> Iterator[Shard]:
         """The shards that are not done, in order; those whose parts are all there are finished."""
@@ -132,16 +130,17 @@ class Ledger:
         counts: Counts = Counts.from_dict(record)
         return counts
 
-    def _parts_before(self, shard: Shard) -> dict[int, PartStatistics]:
-        parts = {}
-        for path in self.job.parts_directory(shard).glob("*.done"):
+    def _parts_before(self) -> Iterator[PartStatistics]:
+        for path in self.job.parts_directory.glob("*.done"):
             record = _read_record(path)
             if record is None:
                 continue
             part: PartStatistics = PartStatistics.from_dict(record)
-            if _size(self.job.part_path(shard, part.number)) == part.size:
-                parts[part.number] = part
-        return parts
+            shard = self._shards[part.shard]
+            if part.shard in self.done:  # it was marked, but its parts were not all removed
+                _remove_parts(self.job, shard, [part])
+            elif _size(self.job.part_path(shard, part.number)) == part.size:
+                yield part
 
 
 def _finish(job: Job, shard: Shard, parts: list[PartStatistics]) -> Counts:
@@ -167,8 +166,16 @@ def _finish(job: Job, shard: Shard, parts: list[PartStatistics]) -> Counts:
             stream.write(json.dumps(record).encode())
     except OSError as error:
         raise stopped(error, output) from error
-    shutil.rmtree(job.parts_directory(shard), ignore_errors=True)
+    _remove_parts(job, shard, parts)
     return counts
+
+
+def _remove_parts(job: Job, shard: Shard, parts: list[PartStatistics]) -> None:
+    for part in parts:
+        job.part_done_path(shard, part.number).unlink(missing_ok=True)
+        job.part_path(shard, part.number).unlink(missing_ok=True)
+        if part.rejects:
+            job.part_rejects_path(shard, part.number).unlink(missing_ok=True)
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:

@@ -121,22 +121,29 @@ class Job:
         """The file that says that a shard is done."""
         return self.state / "done" / f"{shard.name}.json"
 
-    def parts_directory(self, shard: Shard) -> Path:
-        """Finished parts of a shard, until they are joined."""
-        return self.state / "parts" / self.identity / shard.name
+    @property
+    def parts_directory(self) -> Path:
+        """Finished parts of all shards, until they are joined."""
+        return self.state / "parts" / self.identity
 
     def part_path(self, shard: Shard, number: int) -> Path:
         """A finished part; compressed as the shard's output is, by the same extension."""
-        extensions = "".join(_two_extensions(os.path.basename(shard.name)))
-        return self.parts_directory(shard) / f"{number:08d}{extensions}"
+        extensions = _two_extensions(os.path.basename(shard.name))
+        return self._part_file(shard, number, "".join(extensions))
 
     def part_rejects_path(self, shard: Shard, number: int) -> Path:
         """Bad records of a part."""
-        return self.parts_directory(shard) / f"{number:08d}.rejects"
+        return self._part_file(shard, number, ".rejects")
 
     def part_done_path(self, shard: Shard, number: int) -> Path:
         """The file that says that a part is done, and holds its counts; it is written last."""
-        return self.parts_directory(shard) / f"{number:08d}.done"
+        return self._part_file(shard, number, ".done")
+
+    def _part_file(self, shard: Shard, number: int, extension: str) -> Path:
+        # All in one directory: making and removing one for each of a million pages takes longer
+        # than filtering them.
+        digest = hashlib.blake2b(shard.name.encode("utf-8", "surrogateescape"), digest_size=8)
+        return self.parts_directory / f"{digest.hexdigest()}-{number:08d}{extension}"
 
 
 def _two_extensions(name: str) -> tuple[str, str]:
