@@ -18,6 +18,9 @@ from filter.content_filter import ContentFilter
 from filter.model_directory import ModelDirectory
 from filter.windows import SPECIAL_TOKENS
 
+LEAST_COMPARED = 32
+"""Pages on which results are compared, however slow the peer is."""
+
 
 class Beside:
     """Both, ready to run; the peer has found its batch size.
@@ -70,7 +73,7 @@ class Beside:
             peer. `cut`: what the filter cuts, with its own engine and with the peer's weights,
             float32 in torch, through the filter's own decoding. Each as `agreement` has it.
         """
-        pieces = self._pieces.block(self._peer_speed * seconds).texts
+        pieces = self._pieces.block(max(LEAST_COMPARED, self._peer_speed * seconds)).texts
         reference = ContentFilter.from_pretrained(
             **{**options, "engine": "torch", "dtype": "float32"}
         )

@@ -74,8 +74,8 @@ def peak_memory() -> int | None:
     """Bytes that this process has held at most; None where the system does not say."""
     try:
         # getrusage counts in what the parent held when this process was forked off from it.
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
+        for line in Path("/proc/self/status").read_bytes().splitlines():
+            if line.startswith(b"VmHWM:"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass

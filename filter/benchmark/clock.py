@@ -79,17 +79,17 @@ def _onnx_clock() -> Iterator[EngineClock]:
         return call
 
     names = [name for name in ONNX_CALLS if hasattr(InferenceSession, name)]
-    inherited = [name for name in names if name not in vars(InferenceSession)]
-    own = {name: vars(InferenceSession)[name] for name in names if name not in inherited}
+    own = {name: vars(InferenceSession).get(name) for name in names}  # None: inherited
+    for name in names:
+        setattr(InferenceSession, name, timed(getattr(InferenceSession, name)))
     try:
-        for name in names:
-            setattr(InferenceSession, name, timed(getattr(InferenceSession, name)))
         yield clock
     finally:
-        for name in inherited:
-            delattr(InferenceSession, name)
         for name, method in own.items():
-            setattr(InferenceSession, name, method)
+            if method is None:
+                delattr(InferenceSession, name)
+            else:
+                setattr(InferenceSession, name, method)
         clock.calls = len(spent)
         clock.busy = sum(busy for busy, _ in spent)
         clock.processor = sum(processor for _, processor in spent)

@@ -46,8 +46,14 @@ HEADLINES = (
 
 OF_PEER = ("peer_characters_per_second", "ratio", "agreement")
 
-LATENCY_SHARE = 0.2
-"""Share of the time that goes to pages one at a time; the rounds have the rest."""
+SECONDS = 50.0
+ROUNDS = 8
+
+SINGLE_PAGES, MEMORY, AGREEMENT, ROUNDS_SHARE = 0.15, 0.1, 0.05, 0.6
+"""Shares of the time; the rest is for starts, warming up and the peer's batch size."""
+
+MOST_STARTS, SECONDS_A_START = 7, 7.0
+"""Cold starts of which the median is taken, and how many seconds in all ask for one more."""
 
 LEAST_PAGES = 30
 """Pages that are timed one at a time, however long they take."""
@@ -55,12 +61,8 @@ LEAST_PAGES = 30
 SHORT_PAGE = 300
 """Characters of the page of a cold start."""
 
-MEMORY_SECONDS = 5.0
-"""About as long the process works whose memory is watched, unless it is done before with twice what
-`pipe` reads ahead."""
-
-AGREEMENT_SECONDS = 4.0
-"""About as long the peer has for the pages on which results are compared."""
+BUSY = 0.5
+"""Load from which on it is said that somebody else is at work."""
 
 T = TypeVar("T")
 
@@ -82,8 +84,8 @@ def benchmark(
     pages: Sequence[str],
     *,
     peer: str | None = None,
-    seconds: float = 40.0,
-    rounds: int = 8,
+    seconds: float = SECONDS,
+    rounds: int = ROUNDS,
     seed: int = 0,
     say: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
@@ -93,8 +95,8 @@ def benchmark(
         options: What `ContentFilter.from_pretrained` takes, by name.
         pages: What to measure it on; gone through in a random order, over and over.
         peer: "hf-pipeline" to put the stock pipeline beside it.
-        seconds: Time for single pages and rounds.
-        rounds: How many to divide it into.
+        seconds: Time for all of it, about; a slow model takes longer.
+        rounds: How many there are.
         seed: Of the order of the pages and of the intervals.
         say: Is told what is being done.
 
@@ -117,20 +119,27 @@ def benchmark(
     threads = options.get("threads") or available_cpus()
     machine = describe_machine(device)  # its load before there is ours
     reasons = Reasons()
+    if machine["load"] is not None and machine["load"] > BUSY:
+        say(f"others are at work here (load {machine['load']:.1f}): all will be slower than it is")
 
     # Processes first, while this one has not yet loaded what may be at work beside them.
     say("cold start")
     start = reasons.attempt(
-        ("cold_start_seconds",), lambda: cold_start(options, texts[0][:SHORT_PAGE])
+        ("cold_start_seconds",),
+        lambda: cold_start(
+            options,
+            max(texts, key=len)[:SHORT_PAGE],
+            starts=min(MOST_STARTS, 1 + int(seconds / SECONDS_A_START)),
+        ),
     )
     say("warming up")
     arithmetic = reasons.attempt(("utilisation",), lambda: read_arithmetic(directory.path))
     workload = Workload(directory, texts, arithmetic)
     speed = turns.warm_up(content_filter, workload)
     say("pages one at a time")
-    latencies = _latencies(content_filter, texts, seconds * LATENCY_SHARE)
+    latencies = _latencies(content_filter, texts, seconds * SINGLE_PAGES)
     say("peak memory")
-    enough = min(2 * READ_AHEAD, speed * workload.mean_length * MEMORY_SECONDS)
+    enough = min(2 * READ_AHEAD, speed * workload.mean_length * seconds * MEMORY)
     memory = reasons.attempt(
         ("peak_memory_bytes",), lambda: peak_memory(options, take_characters(cycle(texts), enough))
     )
@@ -155,7 +164,7 @@ def benchmark(
         say("the peer's best batch size")
         beside = reasons.attempt(OF_PEER, lambda: Beside(directory, content_filter, texts, device))
 
-    share = seconds * (1 - LATENCY_SHARE) / rounds / (2 + bool(ceiling) + 2 * bool(beside))
+    share = seconds * ROUNDS_SHARE / rounds / (2 + bool(ceiling) + 2 * bool(beside))
     blocks = [workload.block(speed * share) for _ in range(rounds)]
     tasks = {
         "filter": turns.filter_task(content_filter, blocks),
@@ -176,16 +185,17 @@ def benchmark(
     same: dict[str, Any] | None = None
     if beside is not None:
         say("whether both say the same")
-        same = beside.compare(options, AGREEMENT_SECONDS)
+        same = beside.compare(options, seconds * AGREEMENT)
 
     return {
         **dict.fromkeys(HEADLINES),
         **{name: figure["value"] for name, figure in found.items()},
         "cold_start_seconds": start and start["seconds"],
-        **(memory or {"peak_memory_bytes": None}),
+        "peak_memory_bytes": memory and memory["peak_memory_bytes"],
         "intervals": {name: figure["interval"] for name, figure in found.items()},
         "reasons": dict(reasons),
         "cold_start": start,
+        "memory": memory,
         "agreement": same,
         "peer": beside and beside.peer.settings,
         "pages": {**workload.describe(), "timed_one_at_a_time": len(latencies)},

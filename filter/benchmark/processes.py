@@ -18,9 +18,6 @@ from typing import Any
 
 from filter.errors import WinnowError
 
-STARTS = 7
-"""Starts of which the median is taken."""
-
 COMMAND = "from filter.cli.app import main; main()"
 PHASES = "import time; begin = time.time(); from filter.benchmark import child; child.phases(begin)"
 MEMORY = "from filter.benchmark import child; child.memory()"
@@ -36,13 +33,13 @@ FLAGS = {
 """Options of `winnow clean` by what `from_pretrained` calls them."""
 
 
-def cold_start(options: Mapping[str, Any], page: str, *, starts: int = STARTS) -> dict[str, Any]:
+def cold_start(options: Mapping[str, Any], page: str, *, starts: int) -> dict[str, Any]:
     """Seconds from nothing to the end of `winnow clean` on one page.
 
     Args:
         options: What `from_pretrained` takes.
         page: The page.
-        starts: How often.
+        starts: How many are counted; one before them is not.
 
     Returns:
         `seconds` (median), `runs` (all), `characters` of the page, and `phases`: median seconds by
@@ -76,10 +73,15 @@ def peak_memory(options: Mapping[str, Any], pages: Iterable[str]) -> dict[str, A
         pages: The pages.
 
     Returns:
-        `peak_memory_bytes`, `characters`, and `peak_device_memory_bytes` on CUDA.
+        `peak_memory_bytes`, `characters`, and on CUDA `peak_device_memory_bytes`.
+
+    Raises:
+        WinnowError: the process failed, or the system does not say.
     """
     lines = "".join(json.dumps(page) + "\n" for page in pages)
     found: dict[str, Any] = json.loads(_run(MEMORY, json.dumps(options), given=lines.encode()))
+    if found["peak_memory_bytes"] is None:
+        raise WinnowError("this system does not say how much memory a process has held")
     return found
 
 

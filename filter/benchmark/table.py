@@ -61,7 +61,6 @@ ROWS: tuple[tuple[str, str, Show], ...] = (
     ("utilisation", "utilisation", _percent),
     ("cold_start_seconds", "cold start", _seconds),
     ("peak_memory_bytes", "peak memory", _megabytes),
-    ("peak_device_memory_bytes", "peak memory of the device", _megabytes),
 )
 """Figures in their order: key, what it is called, and how it is written."""
 
@@ -114,6 +113,9 @@ def _figures(result: dict[str, Any]) -> Table:
         value, ends = result[name], result["intervals"].get(name)
         interval = f"{show(ends[0])} to {show(ends[1])}" if ends else ""
         table.add_row(title, DASH if value is None else show(value), interval)
+    on_device = (result["memory"] or {}).get("peak_device_memory_bytes")
+    if on_device is not None:
+        table.add_row("peak memory of the device", _megabytes(on_device), "")
     for name, title in AGREEMENT.items():
         if result["agreement"]:
             value = result["agreement"][name]["character_f1"]

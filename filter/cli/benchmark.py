@@ -50,7 +50,7 @@ def benchmark(
         typer.Option(
             "--seconds",
             metavar="N",
-            help="Measure for this long, beside starts and warming up. [default: 40]",
+            help="About how long to measure. [default: 50]",
         ),
     ] = None,
     rounds: Annotated[
@@ -59,7 +59,7 @@ def benchmark(
             "--rounds",
             metavar="N",
             min=1,
-            help="Divide that into so many rounds, over which intervals are taken. [default: 8]",
+            help="Rounds in which all takes its turn; intervals are over them. [default: 8]",
         ),
     ] = None,
     seed: Annotated[
@@ -106,6 +106,7 @@ def benchmark(
         paths, input_format=input_format, text_key=text_key, id_key=id_key, limit=limit, seed=seed
     )
     opened = _open_options(chosen)
+    from filter.benchmark.measure import ROUNDS, SECONDS
     from filter.benchmark.measure import benchmark as measure
 
     def say(message: str) -> None:
@@ -116,8 +117,8 @@ def benchmark(
         opened,
         texts,
         peer=peer,
-        seconds=40.0 if seconds is None else seconds,
-        rounds=8 if rounds is None else rounds,
+        seconds=SECONDS if seconds is None else seconds,
+        rounds=ROUNDS if rounds is None else rounds,
         seed=seed,
         say=say,
     )
