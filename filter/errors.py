@@ -54,3 +54,11 @@ def missing_package(what: str, package: str, extra: str) -> MissingPackageError:
     return MissingPackageError(
         f"{what} needs {package}, which is not installed: pip install 'winnow-zh[{extra}]'"
     )
+
+
+def is_error(error: BaseException) -> bool:
+    """Whether this is an error rather than the end of the program.
+
+    Libraries in Rust have errors of their own, which Python does not count among its exceptions.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"

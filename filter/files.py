@@ -48,10 +48,20 @@ def base_name(path: str) -> str:
 
 def renamed(name: str, extension: str) -> str:
     """A name with another extension, before that of a compression: ``a.txt.gz``, ``a.jsonl.gz``."""
-    base = base_name(name)
-    compression = os.path.basename(name)[len(base) :]
-    stem = name[: len(name) - len(compression)]
+    stem, compression = _parted(name)
     return os.path.splitext(stem)[0] + extension + compression
+
+
+def extended(name: str, extension: str) -> str:
+    """A name with one more extension, before that of a compression: ``a.warc.jsonl.gz``."""
+    stem, compression = _parted(name)
+    return stem + extension + compression
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """A name without the extension of its compression, and that."""
+    length = len(os.path.basename(name)) - len(base_name(name))
+    return (name[:-length], name[-length:]) if length else (name, "")
 
 
 def require_file(path: str) -> None:

@@ -25,6 +25,7 @@ FORMATS = {
     "jsonl": "filter.documents.jsonl:JsonlFormat",
     "html": "filter.documents.html:HtmlFormat",
     "parquet": "filter.documents.parquet:ParquetFormat",
+    "warc": "filter.documents.warc:WarcFormat",
 }
 """Where each format lives; imported when a file asks for it."""
 
@@ -36,6 +37,8 @@ EXTENSIONS = {
     ".xhtml": "html",
     ".shtml": "html",
     ".parquet": "parquet",
+    ".warc": "warc",
+    ".wet": "warc",
 }
 """Formats by extension; what has none of these is text."""
 

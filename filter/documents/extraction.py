@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from filter.documents.hidden import drop_hidden
-from filter.errors import WinnowError, missing_package
+from filter.errors import WinnowError, is_error, missing_package
 from filter.text import replace_surrogates
 
 Extract = Callable[[str], tuple[str, int]]
@@ -112,7 +112,9 @@ def main_text(extract: Extract, markup: str) -> tuple[str, int]:
         text, hidden = extract(markup)
     except WinnowError:
         raise
-    except Exception as error:  # a crawl holds what no library was tried on
+    except BaseException as error:  # a crawl holds what no library was tried on
+        if not is_error(error):
+            raise
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise WinnowError(f"its main text cannot be found ({reason})") from error
     return replace_surrogates(text), hidden

@@ -18,6 +18,7 @@ from filter.errors import UsageError, WinnowError
 from filter.files import (
     atomic_write,
     base_name,
+    extended,
     open_bytes,
     position,
     read_bytes,
@@ -182,6 +183,8 @@ def test_another_extension_stands_before_that_of_a_compression() -> None:
     names = ("a.txt", "d.x/a.txt.gz", "a", "a.b.ZST")
     renamed_names = [renamed(name, ".jsonl") for name in names]
     assert renamed_names == ["a.jsonl", "d.x/a.jsonl.gz", "a.jsonl", "a.jsonl.ZST"]
+    extended_names = [extended(name, ".jsonl") for name in names]
+    assert extended_names == ["a.txt.jsonl", "d.x/a.txt.jsonl.gz", "a.jsonl", "a.b.jsonl.ZST"]
 
 
 def test_base_name_leaves_out_the_compression_alone() -> None:

@@ -59,6 +59,11 @@ def bad(items: list[Document | BadRecord]) -> list[BadRecord]:
         ("b/a.JSONL.zst", "jsonl"),
         ("a.ndjson.gz", "jsonl"),
         ("jsonl", "text"),
+        ("a.HTML", "html"),
+        ("a.htm.gz", "html"),
+        ("a.parquet", "parquet"),
+        ("CC-MAIN-1.warc.gz", "warc"),
+        ("CC-MAIN-1.warc.wet.gz", "warc"),
     ],
 )
 def test_the_format_goes_by_the_extension(name: str, expected: str) -> None:
