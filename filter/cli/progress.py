@@ -154,20 +154,11 @@ def job_line(ledger: Ledger, seconds: float) -> str:
 
 
 def job_share(ledger: Ledger) -> float | None:
-    """The share of a job's input that is done, 0 to 1; None where that cannot be told.
-
-    Parts count by the bytes of input that were read for them, those that are still in work by
-    their characters.
-    """
-    total, now, seen = ledger.total, ledger.now, ledger.so_far
+    """The share of a job that is done, 0 to 1, by bytes of input; None where that is not known."""
     if ledger.job.limit is not None:
-        return min(1.0, (total.pages + seen.pages - now.pages) / max(1, ledger.job.limit))
-    if not ledger.input_bytes:
-        return None
-    in_work = 0.0
-    if now.characters:
-        in_work = (seen.characters - now.characters) * now.input_bytes / now.characters
-    return min(1.0, (total.input_bytes + in_work) / ledger.input_bytes)
+        pages = ledger.total.pages + ledger.so_far.pages - ledger.now.pages
+        return min(1.0, pages / max(1, ledger.job.limit))
+    return ledger.input_done / ledger.input_bytes if ledger.input_bytes else None
 
 
 def job_summary(summary: dict[str, Any]) -> str:

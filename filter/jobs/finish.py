@@ -46,6 +46,7 @@ class Ledger:
         self._shards = {shard.name: shard for shard in job.shards}
         self._parts: dict[str, dict[int, PartStatistics]] = {}
         self._seen = Counts()
+        self._read = Counts()
         for shard in job.shards:
             counts = self._done_before(shard)
             if counts is not None:
@@ -82,6 +83,8 @@ class Ledger:
                 pages = sum(part.pages for part in before.values())
                 for part in read_parts(self.job, shard, skip=before, limit=left):
                     pages += len(part.documents)
+                    self._read.input_bytes += part.input_bytes
+                    self._read.characters += sum(len(page.text) for page in part.documents)
                     yield part
             left = None if left is None else left - pages
 
@@ -112,6 +115,13 @@ class Ledger:
             pages=self.now.pages + self._seen.pages,
             characters=self.now.characters + self._seen.characters,
         )
+
+    @property
+    def input_done(self) -> float:
+        """Bytes of input that are done; parts that are still in work count by their characters."""
+        of = self._read if self._read.characters else self.now
+        in_work = self._seen.characters * of.input_bytes / of.characters if of.characters else 0.0
+        return min(self.total.input_bytes + in_work, self.input_bytes)
 
     def _finished(self, shard: Shard) -> bool:
         """Finishes a shard if all its parts are there; whether they are."""
