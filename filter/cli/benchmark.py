@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -91,6 +92,9 @@ def benchmark(
     if seconds is not None and not seconds > 0:
         raise UsageError(f"--seconds must be above 0, not {seconds:g}")
     check_output(output, [], beside=(), force=force)
+    if output is not None and not Path(output).absolute().parent.is_dir():
+        # Said before a minute is spent, not after.
+        raise UsageError(f"{output}: cannot be written (no such directory)")
     chosen = FilterOptions(
         model=model,
         device=device,

@@ -164,6 +164,7 @@ def tables(result: dict[str, Any]) -> str:
         (("--engine", "abacus"), "unknown engine 'abacus'"),
         (("blank.txt",), "no pages to measure on"),
         (("-o", "blank.txt"), "blank.txt: exists already"),
+        (("-o", "no/such.json"), "no/such.json: cannot be written"),
     ],
 )
 def test_usage_errors_are_one_line(
