@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -234,7 +235,8 @@ def _execute(
     if ray is not None:
         from filter.integrations.ray import run_ray
 
-        run_ray(ledger, content_filter, address=ray, workers=workers, threads=threads or 1)
+        with redirect_stdout(sys.stderr):  # where Ray has something to say of its workers
+            run_ray(ledger, content_filter, address=ray, workers=workers, threads=threads or 1)
         return
     _, _, device = content_filter.engine.split("/")
     if device.startswith("cuda"):
