@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import signal
 import subprocess
 import sys
@@ -218,7 +219,10 @@ def command(*arguments: str) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from filter.cli.app import main; main()"
     return subprocess.Popen(
-        [sys.executable, "-c", code, "run", *arguments], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, "run", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -257,7 +261,7 @@ def test_killed_at_work_again_and_again_a_job_ends_with_the_same_bytes(
 def test_ctrl_c_is_130_and_says_how_to_go_on(real: tuple[str, ...], workers: str) -> None:
     process = command(*real, "-o", "out", "--workers", workers)
     wait_for(".winnow/parts/**/.*.tmp", process)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == "winnow: interrupted; the same command goes on where it was\n"

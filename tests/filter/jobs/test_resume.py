@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 
 from filter.errors import WinnowError
+from filter.jobs.finish import Ledger
+from filter.jobs.plan import Job
+from filter.jobs.work import do_part
 
 Do = Callable[..., dict[str, Any]]
 Written = Callable[[Path], dict[str, bytes]]
@@ -194,6 +197,24 @@ def test_a_full_disk_stops_the_job_and_room_on_it_lets_it_go_on(
     assert str(tmp_path / "out") in said
     assert not list((tmp_path / "out").rglob("*.tmp"))
     do()
+    assert written(tmp_path / "out") == undisturbed
+
+
+def test_parts_may_come_in_any_order(
+    make_job: Callable[..., Job],
+    mark_filter: Any,
+    written: Written,
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    ledger = Ledger(make_job())
+    parts = list(ledger.parts())
+    for part in reversed(parts):
+        statistics = do_part(mark_filter(), ledger.job, part)
+        assert (tmp_path / "out" / part.shard.name).exists() is False
+        ledger.add(statistics)
+        assert (part.shard.name in ledger.done) == (part.number == 0)
+    assert len(parts) == 7
     assert written(tmp_path / "out") == undisturbed
 
 
