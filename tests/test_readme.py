@@ -107,7 +107,7 @@ def test_before_and_after_are_as_shown() -> None:
 
 def test_the_options_it_names_exist(checkout: Path) -> None:
     verbs = ["clean", "spans", "inject", "convert", "corpus split", "train", "calibrate"]
-    verbs += ["evaluate", "export", "select", "pretrain"]
+    verbs += ["evaluate", "export", "select", "pretrain", "run", "apply", "benchmark"]
     helps = "".join(
         subprocess.run(
             ["winnow", *verb.split(), "--help"],
