@@ -29,7 +29,7 @@ Extract = Callable[[str], tuple[str, int]]
 SHORT = 50
 """Characters under which trafilatura doubts what it found; its own 250 are for English letters."""
 
-MANY_TAGS = 20_000
+MANY_TAGS = 5_000
 """Tags from which pages for Resiliparse are checked for their depth, which costs it its square."""
 
 _BLOCKS = frozenset(("p", "head", "list", "item", "quote", "table", "row", "div", "lb"))

@@ -5,6 +5,7 @@ lxml's is the tree that trafilatura works on, lexbor's the one that Resiliparse 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,14 @@ from filter.documents.hidden import SELECTOR, XPATH
 from filter.errors import WinnowError
 
 _HIDING = ("style", "hidden")
+
+# Characters that lxml reads but does not write, as they are and as references to them.
+_UNWRITABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
+    "|&#0*(?:[0-8]|1[124-9]|2[0-9]|3[01]|6553[45])(?![0-9]);?"
+    "|&#x0*(?:[0-8bcef]|1[0-9a-f]|fff[ef])(?![0-9a-f]);?",
+    re.IGNORECASE,
+)
 _SEEN_TEXT = etree.XPath(".//text()[not(parent::script or parent::style)]")
 
 
@@ -93,7 +102,8 @@ def parse(markup: str) -> Any:
         encoding="utf-8", huge_tree=True, remove_comments=True, remove_pis=True, collect_ids=False
     )
     try:
-        root = html.document_fromstring(markup.encode("utf-8"), parser=parser)
+        data = _UNWRITABLE.sub("", markup).encode("utf-8")
+        root = html.document_fromstring(data, parser=parser)
     except etree.ParserError:
         return None
     if any("depth" in entry.message for entry in parser.error_log):

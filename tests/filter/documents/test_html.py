@@ -164,6 +164,28 @@ def test_malformed_pages_are_read(spoil: Callable[[str], str], name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["trafilatura", "resiliparse"])
+def test_characters_that_xml_does_not_know_are_no_obstacle(name: str) -> None:
+    for odd in (
+        "\x01",
+        "\0",
+        "\ufffe",
+        "\x0b",
+        "&#1;",
+        "&#0;",
+        "&#x1F;",
+        "&#65534;",
+        "&#x8",
+        "&#12;",
+    ):
+        body = LAYOUTS["paragraphs"].replace("收成，", f"收成{odd}，").replace("<p>", f"<p>{odd}")
+        text = text_of(page(odd + body), name)
+        assert all(line in text for line in LINES[1:])
+        assert "收成" in text
+    kept = "&#10;&#13;&#20013;&#128;&#310;&#x1F600;&#xfffd;"
+    assert "中€Ķ😀�" in text_of(page(LAYOUTS["paragraphs"].replace("收成，", kept)), name)
+
+
+@pytest.mark.parametrize("name", ["trafilatura", "resiliparse"])
 def test_a_huge_page_is_a_page(name: str) -> None:
     paragraphs = "".join(f"<p>第{n}段。{LINES[n % 5]}</p>" for n in range(8000))
     text = text_of(page(f"<div class='content'>{paragraphs}</div>"), name)
