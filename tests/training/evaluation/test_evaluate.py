@@ -147,11 +147,11 @@ def test_curves_and_calibration_are_of_one_run_of_the_model(
     tiny_model: Path, labelled: Path, prose: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = []
-    probabilities = ContentFilter._probabilities
+    logits = ContentFilter.logits
     monkeypatch.setattr(
         ContentFilter,
-        "_probabilities",
-        lambda self, pages: runs.extend(pages) or probabilities(self, pages),
+        "logits",
+        lambda self, encoded: runs.extend(encoded.texts) or logits(self, encoded),
     )
     result = evaluate(tiny_model, [labelled, prose], draws=0)
     assert len(runs) == 4
