@@ -81,14 +81,16 @@ def test_an_article_is_found_whole_and_line_by_line(layout: str, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["trafilatura", "resiliparse"])
-def test_paragraphs_with_links_in_them_keep_the_authors_words(name: str) -> None:
-    salted = "".join(
-        f"<div>{line[:15]}<a href='http://x.test/{n}'>颈椎病医院排名</a>{line[15:]}</div>"
-        for n, line in enumerate(LINES)
-    )
-    text = text_of(page(f"<div class='content'>{salted}</div>"), name)
+@pytest.mark.parametrize("element", ["p", "div"])
+@pytest.mark.parametrize("links", [1, 2, 4])
+def test_paragraphs_with_links_in_them_keep_the_authors_words(
+    name: str, element: str, links: int
+) -> None:
+    spam = "<a href='http://x.test/'>颈椎病医院排名</a>" * links
+    salted = "".join(f"<{element}>{line[:9]}{spam}{line[9:]}</{element}>" for line in LINES)
+    lines = lines_of(text_of(page(f"<div class='content'>{salted}</div>"), name))
     for line in LINES:
-        assert f"{line[:15]}颈椎病医院排名{line[15:]}" in lines_of(text)
+        assert f"{line[:9]}{'颈椎病医院排名' * links}{line[9:]}" in lines
 
 
 def test_nothing_is_added_to_the_characters_of_the_page() -> None:

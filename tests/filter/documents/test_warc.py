@@ -308,6 +308,15 @@ def test_a_broken_record_costs_nothing_but_itself(
     assert found[2] == "bad 3"
 
 
+def test_what_is_taken_for_the_end_of_the_file_is_not(tmp_path: Path) -> None:
+    """Flags of gzip that no writer sets: FastWARC says nothing and stops."""
+    request = bytearray(gz(REQUEST))
+    request[3] = 0x1F
+    data = gz(INFO) + request + gz(response(PAGE, "1"))
+    (tmp_path / "a.warc.gz").write_bytes(data)
+    assert names(read(tmp_path / "a.warc.gz")) == ["bad 2", "1"]
+
+
 def test_whatever_is_spoilt_the_rest_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
