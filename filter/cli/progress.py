@@ -36,6 +36,7 @@ class Summary:
     pages: int = 0
     characters: int = 0
     cut: int = 0
+    hidden: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     made_by: str = ""
 
@@ -45,6 +46,7 @@ class Summary:
         self.pages += 1
         self.characters += len(page.text)
         self.cut += sum(span.end - span.start for span in page.removed)
+        self.hidden += filtered.document.hidden
         self.labels.update(span.label for span in page.removed)
         self.made_by = f"{page.engine}, model {page.model_hash}"
 
@@ -58,7 +60,8 @@ class Summary:
     def __str__(self) -> str:
         kinds = ", ".join(f"{label} {count:,}" for label, count in self.labels.most_common())
         spans = f"{self.cut:,} cut in {self.labels.total():,} spans" + (kinds and f" ({kinds})")
-        return f"{self.rate}; {spans}" + (self.made_by and f"; {self.made_by}")
+        hidden = f"; {self.hidden:,} hidden by markup" if self.hidden else ""
+        return f"{self.rate}; {spans}{hidden}" + (self.made_by and f"; {self.made_by}")
 
 
 def watched(

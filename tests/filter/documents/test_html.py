@@ -242,7 +242,11 @@ def test_pages_are_cleaned_to_texts(winnow: Winnow) -> None:
     result = winnow("clean", "a.html")
     assert result.code == 0
     assert result.out.decode().splitlines() == LINES
-    assert winnow("clean", "a.html", "-o", "out/").code == 0
+    hidden = salted.replace("收成，", "收成，<span hidden>塑料机</span>")
+    Path("a.html").write_text(hidden, "utf-8")
+    result = winnow("clean", "a.html", "-o", "out/", "-v")
+    assert result.code == 0
+    assert "; 3 hidden by markup; " in result.err
     assert Path("out/a.txt").read_text("utf-8").splitlines() == LINES
 
 
