@@ -67,10 +67,17 @@ def content_filter(tiny_model: Path) -> ContentFilter:
 def plan(corpus: Path, tmp_path: Path) -> Callable[..., Job]:
     """Plans a job over the corpus, with parts of two records."""
 
-    def make(content_filter: Any, output: str, *, limit: int | None = None, **given: Any) -> Job:
+    def make(
+        content_filter: Any,
+        output: str,
+        *,
+        files: str = "**/*.jsonl*",
+        limit: int | None = None,
+        **given: Any,
+    ) -> Job:
         options = JobOptions(part_records=2, limit=limit)
         return plan_run(
-            [f"{corpus}/**/*.jsonl*"], tmp_path / output, content_filter, options=options, **given
+            [f"{corpus}/{files}"], tmp_path / output, content_filter, options=options, **given
         )
 
     return make
@@ -173,7 +180,8 @@ def test_a_job_outlives_a_worker_that_is_killed_and_goes_on_when_it_is_stopped(
 def test_a_part_that_kills_every_worker_is_named(plan: Callable[..., Job]) -> None:
     content_filter = marks()
     job = plan(content_filter, "ray")
-    message = r"died 3 times at one of those from part 0 of \S+/a.jsonl to part 4 of .*--workers"
+    # Which shard is read first is for Ray to say.
+    message = r"died 3 times at one of those from part 0 of \S+ to part \d+ of .*--workers"
     with pytest.raises(WinnowError, match=message):
         carry_out(job, partial(run_ray, content_filter=content_filter, workers=1))
 
