@@ -179,9 +179,8 @@ def test_a_job_outlives_a_worker_that_is_killed_and_goes_on_when_it_is_stopped(
 @pytest.mark.usefixtures("cluster")
 def test_a_part_that_kills_every_worker_is_named(plan: Callable[..., Job]) -> None:
     content_filter = marks()
-    job = plan(content_filter, "ray")
-    # Which shard is read first is for Ray to say.
-    message = r"died 3 times at one of those from part 0 of \S+ to part \d+ of .*--workers"
+    job = plan(content_filter, "ray", files="a.jsonl")
+    message = r"died 3 times at one of those from part 0 of \S+/a.jsonl to part 4 of .*--workers"
     with pytest.raises(WinnowError, match=message):
         carry_out(job, partial(run_ray, content_filter=content_filter, workers=1))
 
