@@ -1,13 +1,13 @@
 """Background ``hard_negative``: clean text that looks like spam and is none.
 
 Telephone numbers, URLs, prices and addresses that are the content, product and hospital names in
-their own articles, enumerations, short numbered lines, headings, specifications, quoted banned
-words.
+their own articles, enumerations, short numbered lines, headings, titles, captions, specifications,
+English terms, references, quoted banned words.
 """
 
 from __future__ import annotations
 
-from training.injection import placement, strings
+from training.injection import placement, strings, technical
 from training.injection.page import Edit, Page
 
 _SENTENCES = (
@@ -29,60 +29,10 @@ _SENTENCES = (
     "{o}的{x}项目已在{y}投产。", "专家提醒，{s}可能与{z}有关。", "医生说，{i}患者平时要注意休息。",
     "警方提示，不要点击“{w}”之类的链接。", "法院认定，{o}侵犯了{x}的商标权。",
 )  # fmt: skip
-_SPECIFICATIONS = (
-    "型号：{c}", "额定电压：{v}V", "功率：{v}W", "重量：{f}kg", "尺寸：{v}×{w}×{v}mm",
-    "产品名称：{x}", "工作温度：-{d}℃~{v}℃",
-    "材质：{x}", "转速：{v}r/min", "测量范围：0-{v}MPa", "精度：±{f}%", "颜色：黑色、白色",
-    "产地：{y}", "保质期：{d}个月",
-    "配料：{x}、{a}、{b}", "价格：{p}元",
-)  # fmt: skip
-
-
-_CODE_LINES = (
-    "CVE-{y}-{d5}", "{n}-{d3}：{d1}.{d2}.{d3} 以下的所有版本", "{h}*{l}*{h}mm，{l}马力",
-    "{l}.{d1}V ~ {l}.{d2}V", "{l}位{n}转换器({d2}通道)", "- {n} {d1}.{d1} < {d1}.{d2}",
-    "{n}{d4} 系列", "{t}：{l}°C ~ {h}°C", "{l}KB/{h}KB {n}", "{n}（{t}）", "{t}（{l}）",
-    "{h} x {l} mm ({n})", "{l}个{h}位{t}，有{d1}通道{n}输出", "{n} {d1} x {n} / I²{n}",
-    "{n}{d3}型{t}", "({d1}) {t}", "{t}: {l}%±{d1}", "ISO{d4}，{n}接口",
-)  # fmt: skip
-
-
-def _values(page: Page) -> dict[str, object]:
-    rng = page.rng
-
-    def draw(name: str) -> str:
-        return page.material.draw(rng, name, held_out=page.held_out) or strings.term(page)
-
-    def noun() -> str:
-        return strings.listed(page) if rng.random() < 0.6 else strings.term(page, page.domain)
-
-    site = strings.domain_name(rng)
-    return {
-        "t": strings.telephone(rng), "m": rng.randint(1, 12), "d": rng.randint(1, 28), "x": noun(),
-        "p": rng.randint(3, 999), "q": rng.randint(100, 9999), "u": rng.choice(("http://",
-            "https://", "")) + site,
-        "y": draw("cities"), "z": strings.term(page), "a": noun(), "b": noun(), "c": noun(),
-        "s": draw("symptoms"), "h": draw("hospitals"), "w": draw("ad_law_words"),
-        "i": draw("diseases"),
-        "e": strings.digits(rng, 6) + "@" + site.removeprefix("www."), "n": strings.digits(rng, 12),
-        "k": strings.digits(rng, 6), "o": draw("companies_listed"),
-    }  # fmt: skip
 
 
 def sentence(page: Page) -> str:
-    return page.rng.choice(_SENTENCES).format(**_values(page))
-
-
-def specification(page: Page) -> str:
-    rng = page.rng
-    values = _values(page)
-    values |= {
-        "c": "".join(rng.choice("ABCDEFGHKLMNPQSTWXYZ") for _ in range(rng.randint(1, 4)))
-        + rng.choice(("", "-")) + strings.digits(rng, rng.randint(2, 4)),
-        "v": rng.choice((12, 24, 50, 80, 220, 380, 450, 1000)), "w": rng.randint(5, 900),
-        "f": f"{rng.uniform(0, 30):.1f}",
-    }  # fmt: skip
-    return rng.choice(_SPECIFICATIONS).format(**values)
+    return page.rng.choice(_SENTENCES).format(**strings.values(page))
 
 
 def inject(page: Page) -> None:
@@ -98,47 +48,6 @@ def _sentences(page: Page) -> None:
     for _ in range(rng.randint(1, 5)):
         for point in placement.few(page, 1, rules):
             page.insert(point, sentence(page) + ending, "prose")
-
-
-def _specifications(page: Page) -> None:
-    """Data sheets, version lists, advisories: short lines full of Latin letters and digits."""
-    make = page.rng.choice((specification, specification, _code_line, _code_line))
-    lines = "\n".join(make(page) for _ in range(page.rng.randint(3, 12)))
-    for point in placement.few(page, 1, ["line_start"]) or [len(page)]:
-        page.insert(point, lines + "\n" if point < len(page) else "\n" + lines, "prose")
-
-
-def _code_line(page: Page) -> str:
-    rng = page.rng
-    name = "".join(rng.choice("ABCDEFGHIKLMNPQRSTVWX") for _ in range(rng.randint(2, 5)))
-    low, high = rng.randint(1, 60), rng.randint(61, 5000)
-    form = rng.choice(_CODE_LINES)
-    values = {f"d{i}": strings.digits(rng, i) for i in range(1, 6)}
-    return form.format(
-        y=rng.randint(2005, 2025), n=name, l=low, h=high, t=strings.term(page, "tech"), **values
-    )
-
-
-def _brackets(page: Page) -> None:
-    """Latin names, abbreviations and digits in brackets behind words, stars between factors."""
-    rng = page.rng
-    edits = []
-    for point in placement.few(page, rng.randint(1, 8), ["any", "clause_end"]):
-        kind = rng.random()
-        if kind < 0.3:
-            text = "".join(rng.choice("ABCDEFGIMNOPRST") for _ in range(rng.randint(2, 5)))
-        elif kind < 0.65:
-            text = strings.latin_name(rng)
-        elif kind < 0.85:
-            text = str(rng.randint(1, 2025))
-        else:
-            text = strings.term(page)
-        bracket = rng.choice(("()", "（）", "()"))
-        text = bracket[0] + text + bracket[1]
-        if rng.random() < 0.15:
-            text = f"{rng.randint(1, 99)}*{rng.randint(1, 999)}"
-        edits.append(Edit(point, point, text, "prose"))
-    page.apply(edits)
 
 
 def _rare_characters(page: Page) -> None:
@@ -206,6 +115,42 @@ def _numbered_lines(page: Page) -> None:
     page.apply([Edit(start, end, text, "prose")])
 
 
+def _captions(page: Page) -> None:
+    """Whose a picture is, and what it shows, on a line of its own."""
+    rng = page.rng
+    for point in placement.few(page, rng.randint(1, 3), ["line_start"]):
+        name = page.material.draw(rng, "companies_listed", held_out=page.held_out)
+        name = name or strings.term(page)
+        text = rng.choice(_CAPTIONS).format(n=name, t=strings.term(page, page.domain))
+        page.insert(point, text + "\n", "prose")
+
+
+def _headed(page: Page) -> None:
+    """A title above everything, as converters of web pages write it."""
+    rng = page.rng
+    chunks = [c for c in strings.split_clauses(page.text[:3000]) if 4 <= len(c) <= 24]
+    if not chunks:
+        return
+    title = rng.choice(("# ", "# ", "#  ", "## ", "**", "")) + rng.choice(chunks)
+    if rng.random() < 0.5:
+        day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(2008, 2025)
+        title += rng.choice(
+            (
+                f"{year}.{month}.{day}",
+                f"（{year}年{month}月）",
+                f"_{rng.choice((300, 500, 800))}字",
+                f"（第{day}期）",
+                f" {rng.choice(technical.ENGLISH)}",
+                rng.choice((" | ", "：", "——", " ")) + rng.choice(chunks),
+            )
+        )
+    page.insert(0, title + "\n", "prose")
+
+
+_CAPTIONS = (
+    "图片来源：{n}", "图源：{n}", "{t}。（资料图）", "图为{t}。", "图1 {t}", "图 2：{t}示意图",
+    "（图/{n}）", "△{t}", "▲{t} {n}供图", "{t}（{n}摄）", "表1 {t}", "制图：{n}", "视频来源：{n}",
+)  # fmt: skip
 _RARE = (
     (0xC0, 0xFF), (0xB0, 0xBE), (0x2F00, 0x2FD5), (0x3400, 0x4DB5), (0x4E00, 0x9FFF),
     (0xF900, 0xFA2D), (0x391, 0x3C9), (0x2150, 0x217F), (0x2200, 0x22FF), (0x2460, 0x2473),
@@ -214,6 +159,7 @@ _RARE = (
 """Ranges of code points that occur in prose, though seldom."""
 
 _KINDS = (
-    _sentences, _specifications, _headings, _numbered_lines, _brackets, _rare_characters, _markdown,
+    _sentences, technical.specifications, _headings, _numbered_lines, technical.brackets,
+    _rare_characters, _markdown, technical.references, _captions, technical.english, _headed,
 )  # fmt: skip
-_WEIGHTS = (36, 14, 16, 10, 14, 12, 6)
+_WEIGHTS = (36, 14, 16, 10, 14, 12, 6, 12, 6, 14, 12)

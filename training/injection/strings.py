@@ -251,3 +251,26 @@ def domain_name(rng: Random) -> str:
         ("com", "net", "cn", "org", "cc", "com.cn", "la", "tw", "info"), (9, 4, 4, 1, 2, 2, 1, 1, 1)
     )[0]
     return rng.choice(("www.", "www.", "", "m.", "bbs.")) + name + "." + top
+
+
+def values(page: Page) -> dict[str, object]:
+    """What sentences with gaps are filled with, by the letter of the gap."""
+    rng = page.rng
+
+    def draw(name: str) -> str:
+        return page.material.draw(rng, name, held_out=page.held_out) or term(page)
+
+    def noun() -> str:
+        return listed(page) if rng.random() < 0.6 else term(page, page.domain)
+
+    site = domain_name(rng)
+    return {
+        "t": telephone(rng), "m": rng.randint(1, 12), "d": rng.randint(1, 28), "x": noun(),
+        "p": rng.randint(3, 999), "q": rng.randint(100, 9999), "u": rng.choice(("http://",
+            "https://", "")) + site,
+        "y": draw("cities"), "z": term(page), "a": noun(), "b": noun(), "c": noun(),
+        "s": draw("symptoms"), "h": draw("hospitals"), "w": draw("ad_law_words"),
+        "i": draw("diseases"),
+        "e": digits(rng, 6) + "@" + site.removeprefix("www."), "n": digits(rng, 12),
+        "k": digits(rng, 6), "o": draw("companies_listed"),
+    }  # fmt: skip
