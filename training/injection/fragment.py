@@ -93,7 +93,7 @@ def inject(page: Page) -> None:
     rng = page.rng
     rules = ["any"] if rng.random() < 0.55 else placement.choose_rules(rng)
     if rng.random() < 0.4:
-        points = placement.spread(page, max(60.0, placement.median_gap(rng)), rules)
+        points = placement.spread(page, max(60.0, placement.median_gap(page)), rules)
     else:
         points = placement.few(page, max(1, round(len(page) / rng.uniform(150, 700))), rules)
     repeated = clause(page) if rng.random() < 0.1 else ""

@@ -67,6 +67,8 @@ class Injector:
             domain=domain,
             held_out=self.held_out,
             label_ids=self.label_ids,
+            gap=self.recipe.gap,
+            own_words=self.recipe.own_words,
         )
         background(page, self.recipe)
         name = rng.choices(self._names, self._weights)[0]
@@ -93,6 +95,8 @@ class Injector:
             material=self.material,
             held_out=self.held_out,
             label_ids=self.label_ids,
+            gap=self.recipe.gap,
+            own_words=self.recipe.own_words,
         )
         for span in host.spans:
             number = self.label_ids[span.label]

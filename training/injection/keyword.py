@@ -20,7 +20,7 @@ def inject(page: Page) -> None:
     rng = page.rng
     pool = strings.pool(page)
     rules = placement.choose_rules(rng)
-    points = placement.spread(page, placement.median_gap(rng), rules)
+    points = placement.spread(page, placement.median_gap(page), rules)
     if not points:
         points = placement.few(page, rng.randint(1, 3), ["any"])
     joint = rng.choice(_JOINTS) if rng.random() < 0.12 else ""

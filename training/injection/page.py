@@ -45,6 +45,8 @@ class Page:
         rng: the page's own random numbers; nothing else may be drawn from.
         domain: domain of the host document.
         held_out: whether strings come from the held-out part of the material.
+        gap: characters between in-sentence insertions, where the page does not draw its own.
+        own_words: how often a keyword is a word of the host itself.
         lent: what labelled pages of that part lend.
     """
 
@@ -58,6 +60,8 @@ class Page:
         domain: str = "",
         held_out: bool = False,
         label_ids: Mapping[str, int] = LABEL_IDS,
+        gap: float | None = None,
+        own_words: float = 0.0,
     ) -> None:
         self.text = text
         self.labels = bytearray(len(text))
@@ -67,6 +71,8 @@ class Page:
         self.domain = domain
         self.held_out = held_out
         self.label_ids = label_ids
+        self.gap = gap
+        self.own_words = own_words
         self.lent = material.lent(held_out=held_out)
 
     def __len__(self) -> int:

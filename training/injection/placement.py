@@ -39,8 +39,11 @@ def choose_rules(rng: Random) -> list[str]:
     return rng.choices(names, [RULES[name][1] for name in names], k=count)
 
 
-def median_gap(rng: Random) -> float:
+def median_gap(page: Page) -> float:
     """Characters between insertions: 15 on dense pages, some 500 on sparse ones."""
+    rng = page.rng
+    if page.gap is not None:
+        return page.gap
     kind = rng.random()
     if kind < 0.3:
         return rng.uniform(12, 40)

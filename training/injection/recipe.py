@@ -80,6 +80,10 @@ class Recipe(BaseModel):
     title: Rate = 0.6
     min_length: Annotated[int, Field(ge=20)] = 60
     max_length: Annotated[int, Field(ge=50)] = 2000
+    gap: Annotated[float, Field(gt=0)] | None = None
+    """Characters between in-sentence insertions; without it every page draws its own."""
+    own_words: Rate = 0.0
+    """How often a keyword is a word of the host itself, on top of what the families draw."""
 
 
 def background(page: Page, recipe: Recipe) -> None:

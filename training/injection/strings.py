@@ -149,9 +149,20 @@ def compose(page: Page) -> str:
     return f"{prefix}{city}{noun}{suffix}"[:30]
 
 
+def own_term(page: Page) -> str:
+    """A chunk between punctuation and function words of the host itself."""
+    rng = page.rng
+    start = rng.randrange(max(1, len(page) - 200))
+    chunks = [c for c in split_terms(page.text[start : start + 200]) if _HAN.fullmatch(c)]
+    chunks = [chunk for chunk in chunks if 2 <= len(chunk) <= 10]
+    return rng.choice(chunks) if chunks else term(page, page.domain)
+
+
 def keyword(page: Page) -> str:
     """One keyword, unbroken."""
     rng = page.rng
+    if page.own_words and rng.random() < page.own_words:
+        return own_term(page)
     kind = rng.random()
     if kind < 0.22:
         return term(page)
@@ -188,6 +199,8 @@ def pool(page: Page, smallest: int = 1, largest: int = 7) -> list[str]:
     """The strings that one page cycles through: of one kind, or pieces of one phrase, or mixed."""
     rng = page.rng
     size = rng.randint(smallest, largest)
+    if page.own_words and rng.random() < page.own_words:
+        return [own_term(page) for _ in range(size)]
     kind = rng.random()
     if kind < 0.25:  # pieces of a few long phrases, cut anywhere
         phrases = [compose(page) + (ngram(page) if rng.random() < 0.5 else "") for _ in range(2)]
