@@ -23,7 +23,8 @@ INSERTING = sorted(set(FAMILIES) - {"substitution", "title", "masking", "head", 
 LABELS_OF = {
     "substitution": {"keyword"}, "title": {"keyword", "boilerplate"}, "keyword": {"keyword"},
     "portal": {"keyword"}, "fragment": {"fragment"}, "scatter": {"keyword", "fragment"},
-    "advert": {"ad"}, "watermark": {"link"}, "marks": {"link"}, "pinyin": {"noise"}, "masking": {"noise"}, "tags": {"keyword"},
+    "advert": {"ad"}, "watermark": {"link"}, "marks": {"link"}, "pinyin": {"noise"},
+    "masking": {"noise"}, "tags": {"keyword"},
     "links": {"link", "boilerplate", "ad"}, "tail": {"boilerplate", "link", "ad"},
     "head": {"boilerplate", "link", "ad"},
 }  # fmt: skip
