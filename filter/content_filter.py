@@ -193,6 +193,11 @@ class ContentFilter:
         """The steps around the engine, which can run in other processes than `logits`."""
         return self._encoder, self._decoder
 
+    @property
+    def backend(self) -> Engine:
+        """The engine itself, as `with_engine` takes it."""
+        return self._engine
+
     def with_engine(self, engine: Engine) -> ContentFilter:
         """The same filter on another engine, such as one that other processes share."""
         name_or_path, options = self._origin

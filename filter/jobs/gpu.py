@@ -59,7 +59,7 @@ def run_gpu(
         WinnowError: a device cannot be used, input or output failed, or a process died. What was
             done stays done.
     """
-    engine: Any = content_filter._engine
+    engine: Any = content_filter.backend
     if engine.name != "torch":
         raise UsageError(f"GPUs run engine 'torch', not {engine.name!r}")
     if not devices:
