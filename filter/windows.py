@@ -21,12 +21,12 @@ SPECIAL_TOKENS = 2
 def plan_windows(n_tokens: int, window: int, overlap: int) -> list[tuple[int, int]]:
     """Ranges of tokens that cover a page.
 
-    As few windows as there can be, all of one length and no longer than the overlap asks: a page a
-    little longer than one window costs two of little more than half a window each.
+    The last window is moved back rather than short, so that all windows of a page longer than one
+    window have the same length.
 
     Args:
         n_tokens: Tokens of the page, without special tokens.
-        window: Most tokens that the model sees at once, the two special tokens included.
+        window: Tokens that the model sees at once, the two special tokens included.
         overlap: Tokens that neighbouring windows share at least.
 
     Returns:
@@ -44,10 +44,8 @@ def plan_windows(n_tokens: int, window: int, overlap: int) -> list[tuple[int, in
         return []
     if n_tokens <= body:
         return [(0, n_tokens)]
-    count = -(-(n_tokens - overlap) // (body - overlap))
-    length = -(-(n_tokens + (count - 1) * overlap) // count)
-    starts = (index * (n_tokens - length) // (count - 1) for index in range(count))
-    return [(start, start + length) for start in starts]
+    starts = range(0, n_tokens - body, body - overlap)
+    return [(start, start + body) for start in starts] + [(n_tokens - body, n_tokens)]
 
 
 def window_weights(start: int, end: int, n_tokens: int) -> NDArray[np.float32]:
