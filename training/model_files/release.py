@@ -40,12 +40,12 @@ logger = logging.getLogger(__name__)
 MAX_PROSE_LOSS = 0.005
 """What the shipped model promises of a page: 199 calibration pages are the fewest for it."""
 
-MAX_LABELLED_PROSE_LOSS = 0.003
-"""Pooled over labelled pages, where what looks like spam is denser than elsewhere."""
+MAX_LABELLED_PROSE_LOSS = 0.005
+"""Pooled over labelled pages, where what looks like spam is denser than elsewhere, and where a
+few pages of doubtful annotation decide."""
 
-MAX_PLAIN_PROSE_LOSS = 0.00045
-"""Pooled over plain prose; a little below the 0.0005 aimed at: set after the first model lost
-0.00053 of the test prose."""
+MAX_PLAIN_PROSE_LOSS = 0.0004
+"""Pooled over plain prose of sources that training holds out; 0.0003 is aimed at."""
 
 LIMITS = Limits(max_prose_loss_rise=0.002)
 """What int8 may cost at a threshold not chosen yet: the one that ships is chosen on int8."""
