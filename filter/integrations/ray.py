@@ -40,7 +40,7 @@ from filter.integrations import ray_stages as stages
 if TYPE_CHECKING:
     from filter.content_filter import ContentFilter
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 """What is sent to a worker at once: a part, or several that are smaller than this."""
 
 AHEAD = 2
