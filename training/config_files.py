@@ -17,8 +17,11 @@ from pydantic import BaseModel, ValidationError
 from filter.errors import UsageError, nearest
 from filter.files import atomic_write
 from training.config import DataConfig, TrainConfig
+from training.injection import written
 
 Model = TypeVar("Model", bound=BaseModel)
+
+OWN = "winnow:"
 
 _TYPE_NAMES = frozenset({"bool", "dict", "float", "int", "str"})
 
@@ -32,12 +35,16 @@ def load_config(name: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
 def data_paths(config: DataConfig, patterns: Iterable[str]) -> list[Path]:
     """The files that some patterns name below the data root, sorted.
 
+    ``winnow:NAME`` is a file of the project's own writing, which comes with it.
+
     Raises:
         UsageError: a pattern matches nothing.
     """
     found: list[Path] = []
     for pattern in patterns:
         path = Path(config.root) / pattern
+        if pattern.startswith(OWN):
+            path = written.DIRECTORY / pattern.removeprefix(OWN)
         matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
         if not matches:
             raise UsageError(

@@ -25,7 +25,9 @@ class MuonAdamW(Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(  # type: ignore[override]  # torch has an overload for each
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         loss = closure() if closure is not None else None
         for part in self.parts:
             part.step()

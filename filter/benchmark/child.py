@@ -34,7 +34,7 @@ def phases(begin: float) -> None:
     content_filter = ContentFilter.from_pretrained(**json.loads(options))
     marks.append(("runtime_import", time.time()))
     if content_filter.engine.startswith("onnx"):
-        import onnxruntime  # noqa: F401
+        import onnxruntime  # noqa: F401  (so that it has a phase of its own)
     text = Path(path).read_text(encoding="utf-8")
     marks.append(("session", time.time()))
     content_filter(text)

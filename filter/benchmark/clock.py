@@ -109,8 +109,9 @@ def _torch_clock(device: str) -> Iterator[EngineClock]:
     def now() -> Any:
         if on_cpu:
             return time.perf_counter()
-        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record(torch.cuda.current_stream(device))
+        cuda: Any = torch.cuda  # its events have no types
+        event = cuda.Event(enable_timing=True)
+        event.record(cuda.current_stream(device))
         return event
 
     def enter(called: Any, _: Any) -> None:

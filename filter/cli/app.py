@@ -88,7 +88,7 @@ def run(arguments: list[str]) -> int:
     except WinnowError as error:
         return _fail(error, str(error), error.exit_code)
     except ClickError as error:
-        return _fail(error, error.format_message(), 2)  # type: ignore[attr-defined]
+        return _fail(error, error.format_message(), 2)  # type: ignore[attr-defined]  # click's
     except OSError as error:
         if error.strerror is None:
             raise

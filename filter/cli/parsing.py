@@ -15,7 +15,7 @@ class _Sparing:
     """A command that spares its parameters conversions without effect."""
 
     def get_params(self, context: Any) -> list[Any]:
-        parameters: list[Any] = super().get_params(context)  # type: ignore[misc]
+        parameters: list[Any] = super().get_params(context)  # type: ignore[misc]  # the next base's
         for parameter in parameters:
             if "process_value" not in vars(parameter):
                 parameter.process_value = _sparing(parameter)

@@ -49,13 +49,13 @@ def extractor(name: str) -> Extract:
         MissingPackageError: a library is not installed.
     """
     try:
-        import lxml.html  # noqa: F401
+        import lxml.html  # noqa: F401  (is it installed?)
 
         if name == "resiliparse":
-            import resiliparse.extract.html2text  # noqa: F401
+            import resiliparse.extract.html2text  # noqa: F401  (is it installed?)
 
             return _by_resiliparse
-        import trafilatura.core  # noqa: F401
+        import trafilatura.core  # noqa: F401  (is it installed?)
     except ModuleNotFoundError as error:
         raise missing_package(
             "reading HTML", (error.name or name).partition(".")[0], "html"

@@ -437,9 +437,9 @@ def test_options_that_cannot_be_meant(
 
 def test_what_is_no_page_is_told(content_filter: ContentFilter) -> None:
     with pytest.raises(TypeError, match="a page must be a str, not bytes"):
-        content_filter(b"page")  # type: ignore[arg-type]
+        content_filter(b"page")  # type: ignore[arg-type]  # and told to be
     with pytest.raises(TypeError, match="a page must be a str, not NoneType"):
-        list(content_filter.pipe(["a", None]))  # type: ignore[list-item]
+        list(content_filter.pipe(["a", None]))  # type: ignore[list-item]  # and told to be
     with pytest.raises(TypeError, match="pipe takes pages, not one page"):
         list(content_filter.pipe("page"))
 

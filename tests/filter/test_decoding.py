@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def random_probabilities(text: str, seed: int) -> np.ndarray:
 
 
 def decode(
-    text: str, *pieces: tuple[str, int, float], threshold: float = 0.5, **options: object
+    text: str, *pieces: tuple[str, int, float], threshold: float = 0.5, **options: Any
 ) -> list[Span]:
     """Spans of a text in which each piece in turn has a label with a probability."""
     probabilities = np.zeros((len(text), len(NAMES)), dtype=np.float32)
@@ -47,7 +48,7 @@ def decode(
         probabilities[start:position] = 0
         probabilities[start:position, 0] = 1 - p
         probabilities[start:position, label] += p
-    return decode_spans(text, probabilities, NAMES, threshold=threshold, **options)  # type: ignore[arg-type]
+    return decode_spans(text, probabilities, NAMES, threshold=threshold, **options)
 
 
 def covered(spans: list[Span]) -> set[int]:

@@ -166,7 +166,7 @@ def test_onnx_takes_windows_a_bounded_number_ahead(
     logits = create_engine(directory, device="cpu").logits(endless())
     for _ in range(10):
         next(logits)
-    logits.close()  # type: ignore[attr-defined]
+    logits.close()  # type: ignore[attr-defined]  # a generator
     assert next(taken) <= 10 + 2 * AHEAD + 1
 
 

@@ -15,7 +15,7 @@ from filter.errors import WinnowError
 from filter.model_directory import check_safetensors, locate, read_model_directory
 
 DECODER = {"format": 1, "window": 64, "overlap": 16}
-PROMISE = {
+PROMISE: dict[str, Any] = {
     "method": "conformal risk control", "max_prose_loss": 0.01, "pages": 500, "pages_with_spam": 9,
     "share": 0.5, "seed": 0, "data": "0123456789ab", "engine": "onnx/int8/cpu", "model": "ab",
 }  # fmt: skip
@@ -233,7 +233,7 @@ def test_with_a_promise_the_curve_gives_the_lowest_threshold_that_promises_as_mu
     ]
     write(directory / "decoder.json", {**DECODER, "promise": PROMISE, "curve": curve})
     settings = read_decoder(directory / "decoder.json")
-    assert settings.promise == Promise(**PROMISE)  # type: ignore[arg-type]
+    assert settings.promise == Promise(**PROMISE)
     assert settings.threshold_at(0.01) == 0.7
     with pytest.raises(WinnowError, match=r"lowest is 0\.002, promised on 500 calibration pages"):
         settings.threshold_at(0.001)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -90,13 +91,13 @@ def test_what_is_left_without_the_spans_is_the_host(
 
 @pytest.mark.parametrize("background", [damage.inject, hard_negative.inject])
 def test_backgrounds_change_the_host_and_label_nothing(
-    background: object, prose: ProseStore, material: Material
+    background: Callable[[Page], object], prose: ProseStore, material: Material
 ) -> None:
     changed = 0
     for seed in range(30):
         page = new_page(prose, material, seed)
         host = page.text
-        background(page)  # type: ignore[operator]
+        background(page)
         assert not any(page.labels)
         changed += page.text != host
     assert changed > 20
@@ -211,7 +212,7 @@ def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
 def test_only_whole_paragraphs_of_crawled_pages_are_prose(tmp_path: Path) -> None:
     paragraph = "这一段足够长，" * 8 + "并且以句号结束。"
     path = tmp_path / "pages.jsonl"
-    path.write_text('{"text": "首页 登录 注册\\n%s\\n上一篇"}' % paragraph, encoding="utf-8")  # noqa: UP031
+    path.write_text(f'{{"text": "首页 登录 注册\\n{paragraph}\\n上一篇"}}', encoding="utf-8")
     assert [text for _, _, text in read_paragraphs([path])] == [paragraph]
 
 

@@ -303,7 +303,7 @@ def test_what_cannot_be_is_one_line(
 
 def test_two_optimizers_behave_as_one(config: TrainConfig) -> None:
     def run(
-        state: dict[str, object] | None, steps: int
+        state: dict[str, Any] | None, steps: int
     ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(0)
         model = torch.nn.ModuleDict(
@@ -311,8 +311,8 @@ def test_two_optimizers_behave_as_one(config: TrainConfig) -> None:
         )
         optimizer = build_optimizer(model, config.optimizer)
         if state is not None:
-            model.load_state_dict(state["model"])  # type: ignore[arg-type]
-            optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
         for _ in range(steps):
             optimizer.zero_grad()
             inputs = torch.full((3, 8), 0.5)

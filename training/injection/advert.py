@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from training.injection import placement, strings
+from training.injection import placement, strings, written
 from training.injection.page import Page
 
 _INTRO = (
@@ -33,6 +33,8 @@ _SENTENCE = re.compile(r"[^。！？\n]{6,80}[。！？]")
 def advert(page: Page) -> str:
     """One advert, of 15 to some 350 characters."""
     rng = page.rng
+    if rng.random() < 0.3:
+        return written.draw(page, "adverts")
     kind = rng.random()
     if kind < 0.22:
         return _company(page)
@@ -60,6 +62,8 @@ def advert(page: Page) -> str:
 def contact(page: Page) -> str:
     """A contact line: real with changed digits, or composed."""
     rng = page.rng
+    if rng.random() < 0.35:
+        return written.draw(page, "calls")
     real = page.material.draw(rng, "contact_real", held_out=page.held_out)
     return real if real and rng.random() < 0.5 else _fill(page, rng.choice(_CALL))
 
@@ -67,6 +71,8 @@ def contact(page: Page) -> str:
 def follow(page: Page) -> str:
     """Asks the reader to follow, share, join or subscribe: a line or some."""
     rng = page.rng
+    if rng.random() < 0.5:
+        return written.draw(page, "calls")
     calls = [_fill(page, rng.choice(_FOLLOW)) for _ in range(rng.choice((1, 1, 2, 3)))]
     return rng.choice(("\n", "，", "。", "！")).join(calls) + rng.choice(("", "。", "！", "。"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from training.injection import placement, strings
+from training.injection import placement, strings, written
 from training.injection.page import Edit, Page
 
 _CLAUSE = re.compile(r"[^，。；！？：\n]{5,45}")
@@ -59,6 +59,8 @@ _PATTERNS = (
 def clause(page: Page) -> str:
     """One fragment: a whole clause, a stretch cut anywhere, a pattern or a product clause."""
     rng = page.rng
+    if rng.random() < 0.15:
+        return written.draw(page, "fragments")
     kind = rng.random()
     domain = page.domain if rng.random() < 0.45 else None
     if kind < 0.45:

@@ -6,7 +6,7 @@ composed dates, sources and breadcrumbs make the rest.
 
 from __future__ import annotations
 
-from training.injection import placement, strings
+from training.injection import placement, strings, written
 from training.injection.lines import Line, date, insert, joined, person, site
 from training.injection.page import Page
 
@@ -72,6 +72,8 @@ def head_lines(page: Page) -> list[Line]:
         joint = rng.choice((" > ", ">", " >> ", "->", " - ", " / ", "»"))
         crumbs = ["首页"] + [strings.ngram(page, 2, 4) for _ in range(rng.randint(1, 3))]
         lines.append((rng.choice(_BREADCRUMBS) + joint.join(crumbs), "boilerplate"))
+    if rng.random() < 0.4:
+        lines.append((written.draw(page, "heads"), "boilerplate"))
     return [line for line in lines if line[0]]
 
 
@@ -94,4 +96,5 @@ def inject(page: Page) -> None:
     if rng.random() < 0.6:
         starts = [start for start, _ in placement.body_lines(page)][:2]
         if starts:
-            insert(page, starts[-1], [(byline(page) + "\n", "boilerplate")])
+            text = written.draw(page, "heads") if rng.random() < 0.25 else byline(page)
+            insert(page, starts[-1], [(text + "\n", "boilerplate")])

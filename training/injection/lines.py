@@ -1,4 +1,4 @@
-"""Lines that stand around articles: dates, names, headlines; and setting them in."""
+"""Lines that stand around articles: dates, names of people and sites; and setting them in."""
 
 from __future__ import annotations
 
@@ -40,14 +40,6 @@ def site(page: Page) -> str:
     return strings.ngram(page, 2, 4) + page.rng.choice(
         ("网", "日报", "晚报", "在线", "新闻网", "信息网", "商报", "论坛")
     )
-
-
-def headline(page: Page) -> str:
-    """A line as link lists have them: real, or a clause of another document."""
-    rng = page.rng
-    if rng.random() < 0.45:
-        return page.material.draw(rng, "link_real", held_out=page.held_out)
-    return page.prose.piece(rng, rng.randint(10, 28)).strip("，。；！？、")
 
 
 def joined(lines: list[Line], *, before: bool) -> list[Line]:

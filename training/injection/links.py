@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training.injection import placement, strings
-from training.injection.lines import Line, date, headline, insert, joined
+from training.injection import placement, strings, written
+from training.injection.lines import Line, date, insert, joined
 from training.injection.page import Edit, Page
 
 _RELATED = ("相关阅读", "相关文章", "相关新闻", "推荐阅读", "热门推荐", "猜你喜欢", "友情链接",
@@ -12,11 +12,24 @@ _RELATED = ("相关阅读", "相关文章", "相关新闻", "推荐阅读", "热
             "同类文章")  # fmt: skip
 
 
+def headline(page: Page) -> str:
+    """A line as link lists have them: real, or a clause of another document."""
+    rng = page.rng
+    kind = rng.random()
+    if kind < 0.25:
+        return written.line(page, "links", longest=60)
+    if kind < 0.6:
+        return page.material.draw(rng, "link_real", held_out=page.held_out)
+    return page.prose.piece(rng, rng.randint(10, 28)).strip("，。；！？、")
+
+
 def link_list(page: Page) -> list[Line]:
     """Related articles, spam link lines or friends' links, with or without their heading."""
     rng = page.rng
     kind = rng.random()
     lines: list[Line] = []
+    if rng.random() < 0.2:
+        return [(written.draw(page, "links"), "link")]
     if rng.random() < 0.6:
         lines.append((rng.choice(_RELATED), "boilerplate" if rng.random() < 0.5 else "link"))
     count = rng.randint(1, 10)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from filter.errors import WinnowError
 from filter.files import open_bytes
+from training.injection import written
 
 if TYPE_CHECKING:
     from training.corpus.records import LabelledPage
@@ -58,14 +59,17 @@ class Lent:
 
 
 class Material:
-    """Lists by name, and what labelled pages lend, each in a training and a held-out part."""
+    """Lists by name, the project's own among them, and what labelled pages lend.
+
+    Each has a training and a held-out part.
+    """
 
     def __init__(
         self, lists: Mapping[str, Sequence[str]], *, held_out_share: float = 0.1, salt: str = ""
     ) -> None:
         self._parts: dict[tuple[str, bool], list[str]] = {}
         limit = int(held_out_share * 10_000)
-        for name, items in lists.items():
+        for name, items in {**written.lists(), **lists}.items():
             for item in items:
                 held_out = zlib.crc32((salt + item).encode()) % 10_000 < limit
                 self._parts.setdefault((name, held_out), []).append(item)

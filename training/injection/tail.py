@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.injection import placement, strings
+from training.injection import placement, strings, written
 from training.injection.advert import contact
 from training.injection.lines import Line, insert, joined, person, site
 from training.injection.links import link_list
@@ -17,6 +17,8 @@ _SHARE = ("分享到：", "分享到：\nQQ空间\n新浪微博\n人人网\n更�
 def credit(page: Page) -> str:
     """What stands at the end of an article: editor, copyright, disclaimer."""
     rng = page.rng
+    if rng.random() < 0.3:
+        return written.draw(page, "tails")
     kind = rng.random()
     if kind < 0.3:
         name = rng.choice(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from random import Random
 
-from training.injection import placement, strings
+from training.injection import placement, strings, written
 from training.injection.page import Edit, Page
 
 _WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
@@ -58,6 +58,9 @@ def obfuscate(rng: Random, text: str) -> str:
 def watermark(page: Page) -> str:
     """One watermark, real or composed."""
     rng = page.rng
+    if rng.random() < 0.3:
+        text = written.draw(page, "watermarks")
+        return obfuscate(rng, text) if rng.random() < 0.1 else text
     kind = rng.random()
     if kind < 0.42:
         text = page.material.draw(rng, "watermarks_real", held_out=page.held_out)

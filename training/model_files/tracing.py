@@ -130,7 +130,7 @@ def _fused_rotary(model: PreTrainedModel) -> Iterator[None]:
     """While it lasts, the model's rotary positions are traced as one operator."""
     import torch
 
-    module = sys.modules[type(model).__module__]
+    module: Any = sys.modules[type(model).__module__]
     original = getattr(module, "apply_rotary_pos_emb", None)
     if original is None:
         yield
@@ -156,11 +156,11 @@ def _fused_rotary(model: PreTrainedModel) -> Iterator[None]:
 
         return one(query), one(key)
 
-    module.apply_rotary_pos_emb = rotate  # type: ignore[attr-defined]
+    module.apply_rotary_pos_emb = rotate
     try:
         yield
     finally:
-        module.apply_rotary_pos_emb = original  # type: ignore[attr-defined]
+        module.apply_rotary_pos_emb = original
 
 
 @contextmanager

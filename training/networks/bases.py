@@ -101,7 +101,7 @@ def load_network(kind: Any, base: str | Path, **settings: Any) -> PreTrainedMode
             f" {len(lacking)} of the encoder's are missing or of another shape,"
             f" such as {min(lacking)}"
         )
-    return model  # type: ignore[no-any-return]
+    return model  # type: ignore[no-any-return]  # of a class that is given
 
 
 def resize_embeddings(model: PreTrainedModel, size: int) -> None:

@@ -7,7 +7,7 @@ is the author's, which is near to the question that a filter answers. Both read 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ def build_network(config: PretrainConfig, tokenizer: PageTokenizer) -> PreTraine
 
 def encoder_of(network: nn.Module) -> PreTrainedModel:
     """The part of a network that is kept: with its head for mlm, without the generator for rtd."""
-    return network.encoder if isinstance(network, Detector) else network  # type: ignore[return-value]
+    return network.encoder if isinstance(network, Detector) else cast("PreTrainedModel", network)
 
 
 class Detector(nn.Module):

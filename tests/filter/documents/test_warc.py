@@ -196,7 +196,7 @@ def test_a_wet_file_is_its_texts(tmp_path: Path) -> None:
     (tmp_path / "a.warc.wet.gz").write_bytes(b"".join(map(gz, wet)))
     items = list(document_format("a.warc.wet.gz").read(str(tmp_path / "a.warc.wet.gz")))
     assert [item.text for item in items if isinstance(item, Document)] == texts
-    assert items[0].record["url"] == "http://x.test/0"  # type: ignore[union-attr,index]
+    assert items[0].record["url"] == "http://x.test/0"  # type: ignore[union-attr,index]  # a page
 
 
 @pytest.mark.parametrize(

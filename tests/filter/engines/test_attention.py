@@ -118,8 +118,8 @@ def test_flash_attns_kernel(side: int | None, monkeypatch: pytest.MonkeyPatch) -
         side = None if window_size == (-1, -1) else window_size[0]
         return loop_kernel(q, k, v, Reach(cu_seqlens_k, max_seqlen_k, softmax_scale or 1.0, side))
 
-    module = types.ModuleType("flash_attn")
-    module.flash_attn_varlen_func = flash_attn_varlen_func  # type: ignore[attr-defined]
+    module: Any = types.ModuleType("flash_attn")
+    module.flash_attn_varlen_func = flash_attn_varlen_func
     monkeypatch.setitem(sys.modules, "flash_attn", module)
     asked = reach(0, 5, 12, side=side)
     found = attention.flash_attn_kernel(*parts(12), asked)

@@ -87,7 +87,7 @@ def test_a_stream_that_is_left_off_harms_no_other(
     for _ in range(3):
         left_off = engine.logits(windows)
         next(left_off)
-        left_off.close()  # type: ignore[attr-defined]
+        left_off.close()  # type: ignore[attr-defined]  # a generator
     np.testing.assert_array_equal(np.concatenate(list(engine.logits(windows))), expected)
 
 

@@ -173,7 +173,7 @@ def test_nothing_is_under_way_once_it_has_ended(end: str) -> None:
     if end == "closed":
         next(found)
         assert streams.under_way > 0
-        found.close()  # type: ignore[attr-defined]
+        found.close()  # type: ignore[attr-defined]  # a generator
     else:
         with pytest.raises(RuntimeError, match="no more"):
             list(found)

@@ -13,10 +13,12 @@ from filter import ContentFilter
 from filter.errors import UsageError
 from filter.integrations import process_filter
 
-pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow")
 
-from filter.integrations import arrow  # noqa: E402
-from filter.integrations.arrow import filter_batches, filter_table, output_schema  # noqa: E402
+import pyarrow as pa
+
+from filter.integrations import arrow
+from filter.integrations.arrow import filter_batches, filter_table, output_schema
 
 
 @pytest.fixture(scope="module")

@@ -258,4 +258,4 @@ def test_a_missing_ray_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "filter.integrations.ray")
     message = r"^--ray needs ray, which is not installed: pip install 'winnow-zh\[ray\]'$"
     with pytest.raises(MissingPackageError, match=message):
-        import filter.integrations.ray  # noqa: F401
+        import filter.integrations.ray  # noqa: F401  (what must fail)

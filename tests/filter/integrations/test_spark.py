@@ -14,14 +14,14 @@ import pytest
 from filter import ContentFilter
 from filter.errors import UsageError
 
-pyspark = pytest.importorskip("pyspark")
+pytest.importorskip("pyspark")
+
+from pyspark.sql import SparkSession
+
+from filter.integrations.spark import filter_frame, output_schema
 
 if shutil.which("java") is None and not os.environ.get("JAVA_HOME"):
     pytest.skip("Spark needs Java, which is not here", allow_module_level=True)
-
-from pyspark.sql import SparkSession  # noqa: E402
-
-from filter.integrations.spark import filter_frame, output_schema  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -114,7 +114,7 @@ def test_a_job_killed_again_and_again_gets_to_its_end(
 def test_a_job_killed_while_a_part_is_written_goes_on(
     do: Do, written: Written, undisturbed: dict[str, bytes], tmp_path: Path, mark_filter: Any
 ) -> None:
-    class Deadly(mark_filter):  # type: ignore[misc]
+    class Deadly(mark_filter):  # type: ignore[misc]  # a fixture's class
         def _page(self, text: str) -> Any:
             if self.pages == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -129,7 +129,7 @@ def test_a_job_killed_while_a_part_is_written_goes_on(
 def test_parts_and_shards_that_are_done_are_not_done_again(
     do: Do, mark_filter: Any, tmp_path: Path
 ) -> None:
-    class Stops(mark_filter):  # type: ignore[misc]
+    class Stops(mark_filter):  # type: ignore[misc]  # a fixture's class
         def _page(self, text: str) -> Any:
             if self.pages == 5:
                 raise KeyboardInterrupt

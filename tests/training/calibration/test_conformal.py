@@ -102,9 +102,9 @@ def test_what_a_higher_threshold_cuts_is_a_subset_and_no_page_loses_more(
             losses.append(sum(i in gone for i in prose) / len(prose) if len(prose) else 0.0)
         scored = score_pages(pages, lambda _: iter(probabilities), LABELS)
         setting = {"threshold": threshold, "low_ratio": low_ratio, "min_gap": min_gap}
-        found = scored.page_losses(scored.cut(**setting))  # type: ignore[arg-type]
+        found = scored.page_losses(scored.cut(**setting))  # type: ignore[arg-type]  # an int and floats
         assert found == pytest.approx(losses)
-        point = measure(scored, **setting)  # type: ignore[arg-type]
+        point = measure(scored, **setting)  # type: ignore[arg-type]  # an int and floats
         assert point.page_loss == pytest.approx(np.mean(losses))
         if losses_before is not None:
             assert (found <= losses_before).all()

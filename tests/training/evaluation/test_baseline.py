@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import count
 
 import numpy as np
 import pytest
@@ -78,13 +79,8 @@ def test_the_same_seed_fits_the_same_baseline(baseline: Baseline) -> None:
 
 
 def test_it_reads_no_more_than_it_was_told() -> None:
-    def endless():  # type: ignore[no-untyped-def]
-        i = 0
-        while True:
-            yield make_page(i)
-            i += 1
-
-    assert fit_baseline(endless(), max_characters=500).labels == LABELS
+    endless = map(make_page, count())
+    assert fit_baseline(endless, max_characters=500).labels == LABELS
 
 
 @pytest.mark.parametrize("pages", [[], [make_page(1, spam=False)]])
