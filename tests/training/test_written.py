@@ -1,4 +1,4 @@
-"""The project's own strings and pages: filled without a brace left, clean ones clean, pages exact."""
+"""The project's own strings and pages: filled without a brace left, clean ones clean."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ _LISTS = {
     "seo_longtail_business": 2, "seo_longtail_composed": 4, "seo_gambling": 3,
     "blackhat_terms": 3, "ad_law_words": 1, "diseases": 2, "symptoms": 1, "drugs_with_maker": 2,
     "departments": 1, "hospitals": 3, "hospital_lines_composed": 3, "hospital_questions_real": 2,
-    "written_keywords": 12, "cities": 1, "companies_listed": 1, "companies_short": 2, "car_terms": 2,
+    "cities": 1, "companies_listed": 1, "companies_short": 2, "car_terms": 2,
+    "written_keywords": 12,
 }  # fmt: skip
 _SUFFIXES = (
     "厂家", "价格", "批发", "哪家好", "多少钱", "官网", "公司", "品牌", "报价", "供应商", "app",

@@ -84,7 +84,7 @@ def _account(page: Page) -> str:
     return name + strings.digits(page.rng, page.rng.randint(0, 5))
 
 
-_CITIES = "北京 上海 广州 深圳 杭州 成都 武汉 南京 苏州 郑州 西安 长沙 台北 高雄 台中".split()
+_CITIES = ("北京", "上海", "广州", "深圳", "杭州", "成都", "武汉", "郑州", "台北", "高雄", "台中")
 
 SLOTS: dict[str, Callable[[Page], str]] = {
     "city": lambda page: (

@@ -19,7 +19,8 @@ from filter.engines.onnx import MASK
 from filter.errors import WinnowError
 from filter.tokenizer import PageTokenizer
 from filter.windows import plan_windows
-from training.model_files.modernbert import is_written_out, modernbert_graph
+from training.model_files.bert import bert_graph, is_bert
+from training.model_files.modernbert import is_modernbert, modernbert_graph
 from training.model_files.quantization import smooth_gated_units
 from training.model_files.tracing import FUSED, onnx_graph, register_attention
 
@@ -81,10 +82,11 @@ def faithful_graph(directory: Path, windows: Sequence[NDArray[np.int64]]) -> Any
 
 def _written_out(directory: Path, windows: Sequence[NDArray[np.int64]]) -> Any:
     model = _load(directory)
-    if not is_written_out(model.config):
-        return None
-    smooth_gated_units(model, windows)
-    return modernbert_graph(model)
+    for is_known, write in ((is_modernbert, modernbert_graph), (is_bert, bert_graph)):
+        if is_known(model.config):
+            smooth_gated_units(model, windows)
+            return write(model)
+    return None
 
 
 def _traced_fused(directory: Path, windows: Sequence[NDArray[np.int64]]) -> Any:

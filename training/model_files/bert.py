@@ -1,0 +1,86 @@
+"""The BERT encoder written out as an ONNX graph: sums, biases and norms in one operator each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from training.model_files.graph_writer import GraphWriter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def is_bert(config: Any) -> bool:
+    """Whether the graph of a network with this configuration can be written here."""
+    return bool(
+        config.model_type == "bert"
+        and config.hidden_act == "gelu"
+        and not getattr(config, "is_decoder", False)
+        and getattr(config, "position_embedding_type", "absolute") == "absolute"
+    )
+
+
+def bert_graph(model: PreTrainedModel) -> Any:
+    """The network as an ONNX model in float32, for windows without padding.
+
+    Args:
+        model: A token-classification model of which `is_bert` says yes.
+    """
+    graph = GraphWriter(model)
+    states = _embedded(graph)
+    for index in range(graph.config.num_hidden_layers):
+        layer = f"bert.encoder.layer.{index}"
+        mixed = _attention(graph, states, f"{layer}.attention.self")
+        states = _joined(graph, states, mixed, f"{layer}.attention.output")
+        inner = graph.product(states, f"{layer}.intermediate.dense.weight")
+        bias = graph.weight(f"{layer}.intermediate.dense.bias")
+        inner = graph.contrib("BiasGelu", [inner, bias], f"{layer}.gelu")
+        states = _joined(graph, states, inner, f"{layer}.output")
+    bias = graph.weight("classifier.bias")
+    graph.node("Add", [graph.product(states, "classifier.weight"), bias], "logits")
+    return graph.finish()
+
+
+def _embedded(graph: GraphWriter) -> str:
+    """Words, and positions with the first token type, which is every token's."""
+    name = "bert.embeddings"
+    places = graph.weights[f"{name}.position_embeddings.weight"]
+    graph.constant("places", places + graph.weights[f"{name}.token_type_embeddings.weight"][:1])
+    graph.constant("first", np.zeros(1, dtype=np.int64))
+    length = graph.node("Shape", ["input_ids"], "length", start=1, end=2)
+    own = graph.node("Slice", ["places", "first", length], "own_places")
+    table = graph.weight(f"{name}.word_embeddings.weight")
+    words = graph.node("Gather", [table, "input_ids"], "embedded", axis=0)
+    states = graph.node("Add", [words, own], "placed")
+    norm = [graph.weight(f"{name}.LayerNorm.{part}") for part in ("weight", "bias")]
+    return graph.node(
+        "LayerNormalization",
+        [states, *norm],
+        f"{name}.LayerNorm",
+        axis=-1,
+        epsilon=graph.config.layer_norm_eps,
+    )
+
+
+def _attention(graph: GraphWriter, states: str, name: str) -> str:
+    parts = ("query", "key", "value")
+    inputs = [graph.product(states, f"{name}.{part}.weight") for part in parts]
+    biases = np.concatenate([graph.weights[f"{name}.{part}.bias"] for part in parts])
+    return graph.attention([*inputs, graph.constant(f"{name}.biases", biases)], f"{name}.mixed")
+
+
+def _joined(graph: GraphWriter, states: str, change: str, name: str) -> str:
+    """The norm of a state and its change, the latter through a linear layer."""
+    change = graph.product(change, f"{name}.dense.weight")
+    weights = [
+        graph.weight(f"{name}.{part}")
+        for part in ("LayerNorm.weight", "LayerNorm.bias", "dense.bias")
+    ]
+    return graph.contrib(
+        "SkipLayerNormalization",
+        [change, states, *weights],
+        f"{name}.LayerNorm",
+        epsilon=graph.config.layer_norm_eps,
+    )
