@@ -62,7 +62,10 @@ class HeldOutConfig(Section):
 
 
 class DataConfig(Section):
-    """Where text comes from. Relative paths start at ``root``; paths may be glob patterns."""
+    """Where text comes from. Relative paths start at ``root``; paths may be glob patterns.
+
+    ``winnow:NAME`` is a file of the project's own writing (``training/injection/written/NAME``).
+    """
 
     root: str = "."
     prose: list[str] = []

@@ -22,6 +22,7 @@ from training.injection import written
 Model = TypeVar("Model", bound=BaseModel)
 
 OWN = "winnow:"
+"""Before the name of a file of the project's own writing, in the place of a path."""
 
 _TYPE_NAMES = frozenset({"bool", "dict", "float", "int", "str"})
 
@@ -42,9 +43,10 @@ def data_paths(config: DataConfig, patterns: Iterable[str]) -> list[Path]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        path = Path(config.root) / pattern
         if pattern.startswith(OWN):
-            path = written.DIRECTORY / pattern.removeprefix(OWN)
+            found.append(_own_file(pattern))
+            continue
+        path = Path(config.root) / pattern
         matches = [path] if path.exists() else sorted(path.parent.glob(path.name))
         if not matches:
             raise UsageError(
@@ -52,6 +54,18 @@ def data_paths(config: DataConfig, patterns: Iterable[str]) -> list[Path]:
             )
         found += matches
     return found
+
+
+def _own_file(pattern: str) -> Path:
+    path = written.DIRECTORY / pattern.removeprefix(OWN)
+    if path.is_file():
+        return path
+    names = [f"{OWN}{own.name}" for own in sorted(written.DIRECTORY.iterdir())]
+    guess = nearest(pattern, names)
+    hint = f" (did you mean '{guess}'?)" if guess else ""
+    raise UsageError(
+        f"no file '{pattern}' of the project's own{hint}; there are: {', '.join(names)}"
+    )
 
 
 def config_path(name: str | Path) -> Path:

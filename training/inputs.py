@@ -19,7 +19,7 @@ from training.corpus.formats import jsonl
 from training.corpus.records import LabelledPage, read_labelled
 from training.corpus.table import load_pages
 from training.data import Stream, WindowDataset
-from training.injection import Injector, load_recipe, written
+from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import label_ids
@@ -157,8 +157,6 @@ def read_inputs(config: TrainConfig) -> Inputs:
         limit=data.limit,
     )
     prose += read_paragraphs(data_paths(data, data.hosts))
-    if data.injects:
-        prose += written.clean_documents()
     material = read_material(
         data_paths(data, data.material), held_out_share=held_out.material_share
     )

@@ -22,7 +22,8 @@ from typing import Any
 from filter import __version__
 from filter.files import atomic_write
 from training.config import TrainConfig
-from training.config_files import data_paths
+from training.config_files import OWN, data_paths
+from training.injection import written
 
 logger = logging.getLogger(__name__)
 
@@ -121,17 +122,26 @@ def warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def data_hashes(config: TrainConfig) -> dict[str, Any]:
-    """Hash of every data file that a run reads, by its path below the data root."""
-    root = Path(config.data.root)
+    """Hash of every data file that a run reads, by its path below the data root.
+
+    Those of the project's own writing go by ``winnow:NAME``.
+    """
     return {
-        str(path.relative_to(root) if path.is_relative_to(root) else path): file_hash(path)
-        for path in _data_files(config)
+        _data_name(path, Path(config.data.root)): file_hash(path) for path in _data_files(config)
     }
+
+
+def _data_name(path: Path, root: Path) -> str:
+    if path.parent == written.DIRECTORY:
+        return OWN + path.name
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _data_files(config: TrainConfig) -> Iterator[Path]:
     for path in dict.fromkeys(data_paths(config.data, config.data_patterns)):
         yield from filter(Path.is_file, sorted(path.iterdir()) if path.is_dir() else [path])
+    if config.data.injects:
+        yield from sorted(written.DIRECTORY.glob("*.txt"))
     if config.tokenizer is not None:
         yield from sorted(Path(config.tokenizer).glob("tokenizer*.json"))
 

@@ -8,15 +8,21 @@ from random import Random
 
 import pytest
 
+from filter.errors import UsageError
 from training.config import DataConfig
 from training.config_files import data_paths
 from training.corpus.records import read_labelled
 from training.injection import written
 from training.injection.corpus import ProseStore, read_prose
-from training.injection.material import Material
+from training.injection.material import Material, read_material
 from training.injection.page import Page
 
-TO_INJECT = [kind for kind in written.kinds() if kind != written.CLEAN]
+LABEL_OF = {"adverts": "ad", "calls": "ad", "heads": "boilerplate", "tails": "boilerplate",
+            "links": "link", "headlines": "link", "watermarks": "link"}  # fmt: skip
+
+
+def own_files(*patterns: str) -> list[Path]:
+    return data_paths(DataConfig(prose=["x"]), patterns)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,7 @@ def page(corpus: Path) -> Page:
     return Page("堤岸修缮之后", rng=Random(1), prose=prose, material=Material({}))
 
 
-@pytest.mark.parametrize("kind", TO_INJECT)
+@pytest.mark.parametrize("kind", written.kinds())
 def test_slots_are_filled_where_there_is_no_material_at_all(kind: str, page: Page) -> None:
     drawn = {written.draw(page, kind) for _ in range(300)}
     assert len(drawn) > 100
@@ -45,28 +51,60 @@ def test_a_slot_is_filled_anew_each_time(page: Page) -> None:
     assert first != second
 
 
+def test_what_fills_a_slot_is_whole(page: Page) -> None:
+    for _ in range(300):
+        assert re.fullmatch(
+            r"\d{4}([-/.]\d\d?){2}|\d{4}年\d\d?月\d\d?日", written.fill(page, "{date}")
+        )
+        assert not re.match(r"(www|m|bbs)\.", written.fill(page, "{domain}"))
+        assert not re.match(r"(com|net|org)\d*$", written.fill(page, "{wx}"))
+
+
+def test_the_same_line_is_not_furniture_here_and_an_advert_there() -> None:
+    seen: dict[str, str] = {}
+    for kind, label in LABEL_OF.items():
+        for item in written.lists()[written.PREFIX + kind]:
+            bare = re.sub(r"\{\w+\}|\W", "", item)
+            if len(bare) > 3:
+                assert "ad" not in {label, seen.setdefault(bare, label)} or seen[bare] == label
+
+
 def test_keywords_go_into_sentences_as_they_are() -> None:
     """They are drawn as one list among others, which are not filled."""
     keywords = written.lists()["written_keywords"]
     assert not any("{" in item or "\n" in item for item in keywords)
 
 
-def test_one_line_of_an_item_is_one_line(page: Page) -> None:
-    assert not any("\n" in written.line(page, "links") for _ in range(200))
+def test_headlines_are_single_lines_and_no_furniture() -> None:
+    assert not [h for h in written.lists()["written_headlines"] if re.search("\n|^[上下]一", h)]
 
 
-def test_clean_passages_are_prose_and_are_not_injected() -> None:
-    rows = list(written.clean_documents())
+def test_clean_passages_are_prose_that_can_be_held_out() -> None:
+    (path,) = own_files("winnow:clean.jsonl")
+    rows, held_out = read_prose([path], held_out_containing=["广告法"])
     assert len(rows) > 100
-    assert {source for source, _, _ in rows} == {written.SOURCE}
-    assert written.CLEAN not in "".join(written.lists())
+    assert held_out
+    assert not any(re.search(r"\{\w+\}", text) for _, _, text in rows)
+
+
+def test_a_file_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'winnow:pages\.jsonl'\?"):
+        own_files("winnow:pagse.jsonl")
+
+
+def test_a_list_of_ones_own_cannot_take_the_place_of_the_projects(tmp_path: Path) -> None:
+    (tmp_path / "written-calls.txt").write_text("一\n二\n三\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"written-calls\.txt: names that begin with 'written_'"):
+        read_material([tmp_path])
 
 
 def test_own_pages_are_a_corpus_without_faults() -> None:
-    (path,) = data_paths(DataConfig(prose=["x"]), ["winnow:pages.jsonl"])
+    (path,) = own_files("winnow:pages.jsonl")
     pages = list(read_labelled(path))
     assert {span.label for p in pages for span in p.spans} == {
         "keyword", "fragment", "ad", "link", "boilerplate", "noise",
     }  # fmt: skip
     assert len({p.id for p in pages}) == len(pages)
     assert len({p.text for p in pages}) == len(pages)
+    held_out = [page for page in pages if page.source == "winnow/written-held-out"]
+    assert 0.1 < len(held_out) / len(pages) < 0.15

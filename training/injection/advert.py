@@ -31,7 +31,7 @@ _SENTENCE = re.compile(r"[^。！？\n]{6,80}[。！？]")
 
 
 def advert(page: Page) -> str:
-    """One advert, of 15 to some 350 characters."""
+    """One advert, from a call of a few characters to a paragraph of some 350."""
     rng = page.rng
     if rng.random() < 0.3:
         return written.draw(page, "adverts")
@@ -60,7 +60,7 @@ def advert(page: Page) -> str:
 
 
 def contact(page: Page) -> str:
-    """A contact line: real with changed digits, or composed."""
+    """A contact line or another call to act: real with changed digits, written or composed."""
     rng = page.rng
     if rng.random() < 0.35:
         return written.draw(page, "calls")

@@ -12,8 +12,9 @@ Line = tuple[str, str]
 _SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧"
 
 
-def date(rng: Random) -> str:
-    year, month, day = rng.randint(2003, 2025), rng.randint(1, 12), rng.randint(1, 28)
+def day(rng: Random) -> str:
+    """A date without the time of day."""
+    year, month, monthday = rng.randint(2003, 2025), rng.randint(1, 12), rng.randint(1, 28)
     form = rng.choice(
         (
             "{0}-{1:02}-{2:02}",
@@ -23,7 +24,13 @@ def date(rng: Random) -> str:
             "{0}.{1}.{2}",
         )
     )
-    text: str = form.format(year, month, day)
+    text: str = form.format(year, month, monthday)
+    return text
+
+
+def date(rng: Random) -> str:
+    """A date, with the time of day or without."""
+    text = day(rng)
     if rng.random() < 0.5:
         text += f" {rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
         if rng.random() < 0.4:

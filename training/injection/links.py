@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.injection import placement, strings, written
-from training.injection.lines import Line, date, insert, joined
+from training.injection.lines import Line, day, insert, joined
 from training.injection.page import Edit, Page
 
 _RELATED = ("相关阅读", "相关文章", "相关新闻", "推荐阅读", "热门推荐", "猜你喜欢", "友情链接",
@@ -17,7 +17,7 @@ def headline(page: Page) -> str:
     rng = page.rng
     kind = rng.random()
     if kind < 0.25:
-        return written.line(page, "links", longest=60)
+        return written.draw(page, "headlines")
     if kind < 0.6:
         return page.material.draw(rng, "link_real", held_out=page.held_out)
     return page.prose.piece(rng, rng.randint(10, 28)).strip("，。；！？、")
@@ -38,7 +38,7 @@ def link_list(page: Page) -> list[Line]:
         dated = rng.random() < 0.35
         for index in range(count):
             line = bullet.format(i=index + 1) + headline(page)
-            lines.append((line + (f" {date(rng)[:10]}" if dated else ""), "link"))
+            lines.append((line + (f" {day(rng)}" if dated else ""), "link"))
     elif kind < 0.65:
         lines += [(strings.compose(page), "link") for _ in range(count)]
     elif kind < 0.8:

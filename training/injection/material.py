@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from filter.errors import WinnowError
+from filter.errors import UsageError, WinnowError
 from filter.files import open_bytes
 from training.injection import written
 
@@ -120,16 +120,23 @@ def read_material(paths: Iterable[str | Path], *, held_out_share: float = 0.1) -
     A list goes by its file's name without extensions, ``-`` read as ``_``.
 
     Raises:
-        WinnowError: a file does not exist or a JSONL line has no ``text``.
+        WinnowError: a file does not exist, has a name of the project's own lists, or a JSONL line
+            has no ``text``.
     """
     lists: dict[str, list[str]] = {}
     for path in map(Path, paths):
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             if path.is_dir() and file.suffix not in (".txt", ".tsv", ".jsonl"):
                 continue
+            name = file.name.split(".")[0].replace("-", "_")
+            if name.startswith(written.PREFIX):
+                raise UsageError(
+                    f"{file}: names that begin with '{written.PREFIX}' are the project's own;"
+                    " give the list another"
+                )
             items = list(dict.fromkeys(_read_list(file)))
             if len(items) >= MIN_LIST:
-                lists[file.name.split(".")[0].replace("-", "_")] = items
+                lists[name] = items
     return Material(lists, held_out_share=held_out_share)
 
 

@@ -109,12 +109,13 @@ def term(page: Page, domain: str | None = None) -> str:
 
 def listed(page: Page) -> str:
     """An item of one of the material's lists."""
+    return page.material.draw(page.rng, _list(page), held_out=page.held_out)[:30]
+
+
+def _list(page: Page) -> str:
+    """The name of one of the lists that are there: the project's own always is."""
     names = [name for name in _LISTS if page.material.has(name)]
-    if not names:
-        return term(page)
-    name = page.rng.choices(names, [_LISTS[n] for n in names])[0]
-    item = page.material.draw(page.rng, name, held_out=page.held_out)
-    return item[:30]
+    return page.rng.choices(names, [_LISTS[name] for name in names])[0]
 
 
 def game(rng: Random) -> tuple[str, str]:
@@ -211,12 +212,8 @@ def pool(page: Page, smallest: int = 1, largest: int = 7) -> list[str]:
             start = rng.randrange(max(1, len(phrase) - 2))
             strings.append(phrase[start : start + rng.randint(2, 10)])
     elif kind < 0.5:  # one list
-        names = [name for name in _LISTS if page.material.has(name)]
-        name = rng.choices(names, [_LISTS[n] for n in names])[0] if names else ""
-        strings = [
-            page.material.draw(rng, name, held_out=page.held_out)[:20] if name else term(page)
-            for _ in range(size)
-        ]
+        name = _list(page)
+        strings = [page.material.draw(rng, name, held_out=page.held_out)[:20] for _ in range(size)]
     elif kind < 0.56:
         strings = family(page, size)
     elif kind < 0.65:  # the host's own field
@@ -251,6 +248,11 @@ def telephone(rng: Random) -> str:
 
 
 def domain_name(rng: Random) -> str:
+    """An invented domain, most often that of a host in it."""
+    return rng.choice(("www.", "www.", "", "m.", "bbs.")) + bare_domain(rng)
+
+
+def bare_domain(rng: Random) -> str:
     """An invented domain of pinyin syllables, letters or digits."""
     syllables = (
         "xiao", "shuo", "shu", "wang", "du", "book", "txt", "zhong", "hua", "qi", "bai", "le",
@@ -264,7 +266,7 @@ def domain_name(rng: Random) -> str:
     top = rng.choices(
         ("com", "net", "cn", "org", "cc", "com.cn", "la", "tw", "info"), (9, 4, 4, 1, 2, 2, 1, 1, 1)
     )[0]
-    return rng.choice(("www.", "www.", "", "m.", "bbs.")) + name + "." + top
+    return f"{name}.{top}"
 
 
 def values(page: Page) -> dict[str, object]:

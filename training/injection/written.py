@@ -1,14 +1,16 @@
-"""Strings of the project's own writing: adverts, furniture, fragments, clean look-alikes.
+"""Strings of the project's own writing: adverts, furniture, headlines, fragments, keywords.
 
 ``written/`` beside this module holds one file a kind, one item a line, ``\\n`` for a line break in
 it, slots in braces that are filled as an item is drawn. So injection works, and in more voices
-than patterns have, where there is no material at all; lists of one's own come on top.
+than patterns have, where there is no material at all; lists of one's own come on top. Labelled
+pages and clean look-alikes of the same hands lie beside them, for configurations to name as
+``winnow:pages.jsonl`` and ``winnow:clean.jsonl``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -16,8 +18,6 @@ from training.injection import lines, strings
 from training.injection.page import Page
 
 DIRECTORY = Path(__file__).with_name("written")
-SOURCE = "winnow/written"
-CLEAN = "clean"
 PREFIX = "written_"
 """Before the kind, among the names of lists of material."""
 
@@ -37,25 +37,13 @@ def kinds() -> list[str]:
 
 def lists() -> dict[str, tuple[str, ...]]:
     """What is injected, as lists of material."""
-    return {PREFIX + kind: _items(kind) for kind in kinds() if kind != CLEAN}
-
-
-def clean_documents() -> Iterator[tuple[str, str, str]]:
-    """``(source, domain, text)`` rows of passages that look like spam and are none."""
-    for item in _items(CLEAN):
-        yield SOURCE, "written", item
+    return {PREFIX + kind: _items(kind) for kind in kinds()}
 
 
 def draw(page: Page, kind: str) -> str:
     """An item of a kind with its slots filled."""
     text = page.material.draw(page.rng, PREFIX + kind, held_out=page.held_out)
     return fill(page, text) if "{" in text else text
-
-
-def line(page: Page, kind: str, *, longest: int = 80) -> str:
-    """The same on one line: one of an item's own."""
-    parts = [part for part in draw(page, kind).split("\n") if part.strip()]
-    return page.rng.choice(parts)[:longest] if parts else ""
 
 
 def fill(page: Page, text: str) -> str:
@@ -80,7 +68,7 @@ def _headline(page: Page) -> str:
 
 
 def _account(page: Page) -> str:
-    name = strings.domain_name(page.rng).split(".")[-2]
+    name = strings.bare_domain(page.rng).split(".")[0]
     return name + strings.digits(page.rng, page.rng.randint(0, 5))
 
 
@@ -102,8 +90,8 @@ SLOTS: dict[str, Callable[[Page], str]] = {
         page.rng.choice(("http://", "https://", ""))
         + f"{strings.domain_name(page.rng)}/{strings.digits(page.rng, 5)}.html"
     ),
-    "domain": lambda page: strings.domain_name(page.rng),
-    "date": lambda page: lines.date(page.rng)[:11].strip(),
+    "domain": lambda page: strings.bare_domain(page.rng),
+    "date": lambda page: lines.day(page.rng),
     "time": lambda page: f"{page.rng.randint(0, 23):02}:{page.rng.randint(0, 59):02}",
     "year": _number(2003, 2025),
     "month": _number(1, 12),

@@ -37,7 +37,7 @@ class GraphWriter:
         self._make_node = helper.make_node
 
     def finish(self) -> Any:
-        """The model, of which the last node written gives the logits.
+        """The model, of which the node called `logits` gives what comes out.
 
         It takes `input_ids`, int64 (batch, sequence), and gives `logits`, float32 (batch,
         sequence, labels).

@@ -12,7 +12,6 @@ occurs in. The first layers are kept: they tell words in their context, the last
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -26,9 +25,12 @@ from numpy.typing import NDArray
 
 from filter.errors import UsageError, WinnowError
 from training.networks.bases import base_directory, load_network
-from training.networks.vocabulary import FILES, SPECIAL_NAMES, read_tokenizer
-
-logger = logging.getLogger(__name__)
+from training.networks.vocabulary import (
+    FILES,
+    SPECIAL_NAMES,
+    read_tokenizer,
+    require_special_tokens,
+)
 
 SPACE = "▁"
 """What SentencePiece writes for a blank, and before the first letter of a word."""
@@ -59,30 +61,50 @@ def narrow(
     import torch
     from transformers import AutoModel
 
-    source = base_directory(base)
-    pieces, names = _pieces(source)
+    characters = _characters(tokenizer)
+    pieces, names = _pieces(base)
     model = load_network(AutoModel, base)
-    encoder: Any = getattr(model, "encoder", None)
-    blocks = getattr(encoder, "layer", None)
-    if blocks is None or (layers is not None and not 0 < layers <= len(blocks)):
-        has = "no list of layers" if blocks is None else f"{len(blocks)} layers"
-        raise UsageError(f"base '{base}': it has {has}; {layers} were asked for")
     if layers is not None:
-        encoder.layer = blocks[:layers]
-        model.config.num_hidden_layers = layers
-    spec = json.loads((tokenizer / FILES[0]).read_text(encoding="utf-8"))
-    characters: dict[str, int] = spec["model"]["vocab"]
+        _keep_first(model, layers, base)
     table = model.get_input_embeddings().weight.detach().numpy()
+    if max(pieces.values()) >= len(table):
+        raise WinnowError(
+            f"base '{base}': its vocabulary has {max(pieces.values()) + 1} pieces, its network"
+            f" {len(table)}: they are not of one model"
+        )
     rows, counts = character_rows(characters, pieces, table, names)
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     with torch.no_grad():
         model.get_input_embeddings().weight.copy_(torch.from_numpy(rows))
-    model.config.pad_token_id = characters[SPECIAL_NAMES["pad_token"]]
+    _shift_positions(model, characters[SPECIAL_NAMES["pad_token"]])
     output.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(output)
     for name in FILES:
         shutil.copyfile(tokenizer / name, output / name)
     return counts
+
+
+def _keep_first(model: Any, layers: int, base: str | Path) -> None:
+    blocks = getattr(getattr(model, "encoder", None), "layer", None)
+    if blocks is None or not 0 < layers <= len(blocks):
+        has = "no list of layers" if blocks is None else f"{len(blocks)} layers"
+        raise UsageError(f"base '{base}': it has {has}; {layers} were asked for")
+    model.encoder.layer = blocks[:layers]
+    model.config.num_hidden_layers = layers
+
+
+def _shift_positions(model: Any, pad_id: int) -> None:
+    """Gives the padding token another number.
+
+    RoBERTa counts positions from behind it, so that the table of positions moves along.
+    """
+    import torch
+
+    model.config.pad_token_id = pad_id
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if positions is not None and positions.padding_idx is not None:
+        with torch.no_grad():
+            positions.weight.copy_(positions.weight.roll(pad_id - positions.padding_idx, 0))
 
 
 def character_rows(
@@ -162,15 +184,30 @@ def _pieces_with(pieces: Mapping[str, int], *, without: set[str]) -> dict[str, l
     return found
 
 
-def _pieces(directory: Path) -> tuple[dict[str, int], dict[str, str]]:
-    tokenizer, names = read_tokenizer(directory)
-    model = json.loads(tokenizer.to_str())["model"]
-    if model.get("type") != "Unigram":
+def _pieces(base: str | Path) -> tuple[dict[str, int], dict[str, str]]:
+    """The pieces of a base, and its special tokens."""
+    tokenizer, names = read_tokenizer(base_directory(base))
+    kind = _kind(tokenizer)
+    if kind != "Unigram":
         raise WinnowError(
-            f"{directory}: a vocabulary of the kind {model.get('type')}, not SentencePiece's; it"
-            " needs no narrowing: name it as base itself"
+            f"base '{base}': a vocabulary of the kind {kind}, not SentencePiece's; it needs no"
+            " narrowing: name it as base itself"
         )
+    require_special_tokens(tokenizer, names, base)
     return tokenizer.get_vocab(), names
+
+
+def _characters(directory: Path) -> dict[str, int]:
+    """The characters of a tokenizer of the project's own kind."""
+    tokenizer, names = read_tokenizer(directory)
+    if _kind(tokenizer) != "WordLevel" or names != SPECIAL_NAMES:
+        raise UsageError(f"--tokenizer {directory}: not a tokenizer of single characters")
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return vocabulary
+
+
+def _kind(tokenizer: Any) -> str:
+    return str(json.loads(tokenizer.to_str())["model"].get("type"))
 
 
 def main(

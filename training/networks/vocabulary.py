@@ -153,15 +153,24 @@ def extend_tokenizer(base: str | Path, output: str | Path) -> int:
     """
     directory = base_directory(base)
     tokenizer, names = read_tokenizer(directory)
-    for name, token in names.items():
-        if tokenizer.token_to_id(token) is None:
-            raise WinnowError(f"base '{base}': {name} '{token}' is not in its vocabulary")
+    require_special_tokens(tokenizer, names, base)
     split_characters(tokenizer, base)
     added = add_layout_tokens(tokenizer)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     save_tokenizer(tokenizer, output, special_names=names)
     return added
+
+
+def require_special_tokens(tokenizer: Any, names: Mapping[str, str], base: str | Path) -> None:
+    """Checks that a base's vocabulary holds its special tokens.
+
+    Raises:
+        WinnowError: one is missing.
+    """
+    for name, token in names.items():
+        if tokenizer.token_to_id(token) is None:
+            raise WinnowError(f"base '{base}': {name} '{token}' is not in its vocabulary")
 
 
 def read_tokenizer(directory: Path) -> tuple[Any, dict[str, str]]:

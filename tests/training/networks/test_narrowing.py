@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models
 
 from filter.errors import UsageError, WinnowError
@@ -45,9 +46,10 @@ def characters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def table(directory: Path) -> np.ndarray:
+def table(directory: Path) -> NDArray[np.float32]:
     model = transformers.AutoModel.from_pretrained(directory)
-    return model.get_input_embeddings().weight.detach().numpy()
+    rows: NDArray[np.float32] = model.get_input_embeddings().weight.detach().numpy()
+    return rows
 
 
 def test_each_character_takes_the_row_that_says_most_of_it(
@@ -58,7 +60,8 @@ def test_each_character_takes_the_row_that_says_most_of_it(
     ids = json.loads((characters / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
     assert len(rows) == len(ids) == sum(counts.values())
     for character, piece in {
-        "[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>", "医": "医", "a": "a", "院": "▁院",
+        "[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>", "[UNK]": "<unk>", "[MASK]": "<mask>",
+        "医": "医", "a": "a", "院": "▁院",
     }.items():  # fmt: skip
         np.testing.assert_array_equal(rows[ids[character]], pieces[piece])
     near = np.abs(np.stack(list(pieces.values()))).max()
@@ -99,6 +102,48 @@ def test_a_character_without_a_piece_takes_those_around_it(base: Path, tmp_path:
     counts = narrow(tmp_path, tmp_path / "out", tokenizer=tmp_path / "characters")
     assert counts["pieces around it"] == 1
     assert counts["no piece"] > 0
+    spec = json.loads((tmp_path / "characters" / "tokenizer.json").read_text("utf-8"))
+    row = table(tmp_path / "out")[spec["model"]["vocab"]["院"]]
+    distances = np.abs(table(base) - row).max(1)
+    assert PIECES[int(distances.argmin())] == "医院"
+
+
+def test_positions_counted_from_the_padding_token_stay_with_their_tokens(
+    characters: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(2)
+    config = transformers.XLMRobertaConfig(
+        vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=40, pad_token_id=1,
+    )  # fmt: skip
+    network = transformers.XLMRobertaModel(config).eval()
+    network.save_pretrained(tmp_path)
+    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in PIECES], unk_id=3))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(NAMES), encoding="utf-8")
+    narrow(tmp_path, tmp_path / "out", tokenizer=characters)
+    narrowed = transformers.AutoModel.from_pretrained(tmp_path / "out").eval()
+    ids = json.loads((characters / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    text = ["[CLS]", "医", "a", "[SEP]"], ["<s>", "医", "a", "</s>"]
+    with torch.no_grad():
+        ours = narrowed(input_ids=torch.tensor([[ids[token] for token in text[0]]]))
+        theirs = network(input_ids=torch.tensor([[PIECES.index(piece) for piece in text[1]]]))
+    torch.testing.assert_close(ours.last_hidden_state, theirs.last_hidden_state)
+
+
+def test_special_tokens_that_the_base_lacks_are_told(
+    base: Path, characters: Path, tmp_path: Path
+) -> None:
+    for path in base.iterdir():
+        if path.name != "tokenizer_config.json":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(WinnowError, match=r"unk_token '\[UNK\]' is not in its vocabulary"):
+        narrow(tmp_path, tmp_path / "out", tokenizer=characters)
+
+
+def test_a_tokenizer_of_another_kind(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a tokenizer of single characters"):
+        narrow(base, tmp_path / "out", tokenizer=base)
 
 
 def test_more_layers_than_there_are(base: Path, characters: Path, tmp_path: Path) -> None:
