@@ -1,12 +1,20 @@
-"""The BERT encoder written out as an ONNX graph: sums, biases and norms in one operator each."""
+"""The BERT encoder written out as an ONNX graph: sums, biases and norms in one operator each.
+
+At [CLS] and [SEP] a few channels are ten times as large as any other, and would take the digits of
+int8 from all of them. They go through a product of their own, which stays in float (Dettmers and
+others, 2022, "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale").
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.model_files.graph_writer import GraphWriter
+from training.model_files.quantization import APART
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,21 +30,24 @@ def is_bert(config: Any) -> bool:
     )
 
 
-def bert_graph(model: PreTrainedModel) -> Any:
+def bert_graph(model: PreTrainedModel, apart: Mapping[str, NDArray[np.int64]]) -> Any:
     """The network as an ONNX model in float32, for windows without padding.
 
     Args:
         model: A token-classification model of which `is_bert` says yes.
+        apart: Channels that go into a linear layer by a product of their own, by its name.
     """
     graph = GraphWriter(model)
     states = _embedded(graph)
     for index in range(graph.config.num_hidden_layers):
         layer = f"bert.encoder.layer.{index}"
         mixed = _attention(graph, states, f"{layer}.attention.self")
+        mixed = graph.product(mixed, f"{layer}.attention.output.dense.weight")
         states = _joined(graph, states, mixed, f"{layer}.attention.output")
-        inner = graph.product(states, f"{layer}.intermediate.dense.weight")
+        inner = _product(graph, states, f"{layer}.intermediate.dense", apart)
         bias = graph.weight(f"{layer}.intermediate.dense.bias")
         inner = graph.contrib("BiasGelu", [inner, bias], f"{layer}.gelu")
+        inner = _product(graph, inner, f"{layer}.output.dense", apart)
         states = _joined(graph, states, inner, f"{layer}.output")
     bias = graph.weight("classifier.bias")
     graph.node("Add", [graph.product(states, "classifier.weight"), bias], "logits")
@@ -71,9 +82,28 @@ def _attention(graph: GraphWriter, states: str, name: str) -> str:
     return graph.attention([*inputs, graph.constant(f"{name}.biases", biases)], f"{name}.mixed")
 
 
+def _product(
+    graph: GraphWriter, states: str, layer: str, apart: Mapping[str, NDArray[np.int64]]
+) -> str:
+    """The product of a linear layer, some of its channels by themselves."""
+    weight = f"{layer}.weight"
+    if layer not in apart:
+        return graph.product(states, weight)
+    channels = apart[layer]
+    kept = np.ones(graph.weights[weight].shape[1], dtype=np.float32)
+    kept[channels] = 0
+    mask = graph.constant(f"{layer}.kept", kept)
+    rest = graph.product(graph.node("Mul", [states, mask], f"{layer}.masked"), weight)
+    index = graph.constant(f"{layer}.channels", channels)
+    large = graph.node("Gather", [states, index], f"{layer}.large", axis=-1)
+    name = f"{layer}{APART}"
+    matrix = graph.constant(name, np.ascontiguousarray(graph.weights[weight][:, channels].T))
+    own = graph.node("MatMul", [large, matrix], f"{name}.product", name=name)
+    return graph.node("Add", [rest, own], f"{layer}.sum")
+
+
 def _joined(graph: GraphWriter, states: str, change: str, name: str) -> str:
-    """The norm of a state and its change, the latter through a linear layer."""
-    change = graph.product(change, f"{name}.dense.weight")
+    """The norm of a state and its change, to which a bias is added."""
     weights = [
         graph.weight(f"{name}.{part}")
         for part in ("LayerNorm.weight", "LayerNorm.bias", "dense.bias")

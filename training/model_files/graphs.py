@@ -21,7 +21,7 @@ from filter.tokenizer import PageTokenizer
 from filter.windows import plan_windows
 from training.model_files.bert import bert_graph, is_bert
 from training.model_files.modernbert import is_modernbert, modernbert_graph
-from training.model_files.quantization import smooth_gated_units
+from training.model_files.quantization import large_channels, smooth_gated_units
 from training.model_files.tracing import FUSED, onnx_graph, register_attention
 
 if TYPE_CHECKING:
@@ -82,10 +82,11 @@ def faithful_graph(directory: Path, windows: Sequence[NDArray[np.int64]]) -> Any
 
 def _written_out(directory: Path, windows: Sequence[NDArray[np.int64]]) -> Any:
     model = _load(directory)
-    for is_known, write in ((is_modernbert, modernbert_graph), (is_bert, bert_graph)):
-        if is_known(model.config):
-            smooth_gated_units(model, windows)
-            return write(model)
+    if is_modernbert(model.config):
+        smooth_gated_units(model, windows)
+        return modernbert_graph(model)
+    if is_bert(model.config):
+        return bert_graph(model, large_channels(model, windows))
     return None
 
 

@@ -9,6 +9,7 @@ others, 2022). A row of the embedding table takes one byte a value, with a scale
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,8 +23,18 @@ from training.model_files.tracing import silence
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-KEPT_IN_FLOAT = ("head.", "classifier")
-"""The last matrices, next to the answer: too small to be worth an error."""
+APART = ".apart"
+"""Ends the name of a product of a layer's largest channels alone."""
+
+KEPT_IN_FLOAT = ("head.", "classifier", APART)
+"""The last matrices, next to the answer, and products of few channels: too small to be worth an
+error."""
+
+FEED_FORWARD = re.compile(r".*\.layer\.\d+\.(intermediate|output)\.dense")
+"""BERT's linear layers around the activation."""
+
+CHANNELS_APART = 1 / 96
+"""Share of a layer's channels that are taken apart."""
 
 GATED_UNITS = ("ModernBertMLP",)
 """Classes of which the output is Wo(act(a) * b) with (a, b) = Wi(x)."""
@@ -67,6 +78,43 @@ def smooth_gated_units(model: PreTrainedModel, windows: Iterable[NDArray[np.int6
             if unit.Wi.bias is not None:
                 unit.Wi.bias[gate] /= factor
             unit.Wo.weight *= factor
+
+
+def large_channels(
+    model: PreTrainedModel, windows: Iterable[NDArray[np.int64]]
+) -> dict[str, NDArray[np.int64]]:
+    """The channels that are largest where they go into the layers around BERT's activations.
+
+    Args:
+        model: A network in float32.
+        windows: (n,) token ids each, as the network will see them.
+
+    Returns:
+        Numbers of channels, in order, by the name of the layer.
+    """
+    import torch
+
+    layers: dict[str, Any] = {
+        name: layer for name, layer in model.named_modules() if FEED_FORWARD.fullmatch(name)
+    }
+    largest = {name: torch.zeros(layer.in_features) for name, layer in layers.items()}
+
+    def watch(name: str) -> Any:
+        def look(_: Any, inputs: tuple[Any, ...]) -> None:
+            largest[name] = torch.maximum(largest[name], inputs[0].abs().flatten(0, -2).amax(0))
+
+        return look
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    with torch.no_grad():
+        for window in windows:
+            model(input_ids=torch.from_numpy(window[None]))
+    for hook in hooks:
+        hook.remove()
+    return {
+        name: seen.topk(max(1, round(len(seen) * CHANNELS_APART))).indices.sort().values.numpy()
+        for name, seen in largest.items()
+    }
 
 
 def quantized(graph: Any, exclude: Sequence[str]) -> Any:

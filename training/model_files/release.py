@@ -44,8 +44,9 @@ MAX_LABELLED_PROSE_LOSS = 0.005
 """Pooled over labelled pages, where what looks like spam is denser than elsewhere, and where a
 few pages of doubtful annotation decide."""
 
-MAX_PLAIN_PROSE_LOSS = 0.0004
-"""Pooled over plain prose of sources that training holds out; 0.0003 is aimed at."""
+MAX_PLAIN_PROSE_LOSS = 0.0002
+"""Pooled over plain prose of sources that training holds out. Where spam is dense, ten times as much
+is lost beside it, and that is to be 0.002 at most."""
 
 LIMITS = Limits(max_prose_loss_rise=0.002)
 """What int8 may cost at a threshold not chosen yet: the one that ships is chosen on int8."""
@@ -107,7 +108,7 @@ def release(
             max_labelled_prose_loss=bounds.labelled,
             max_plain_prose_loss=bounds.plain,
             calibration_share=calibration_share,
-            bias=True,
+            bias=False,  # too few labelled pages to choose one a label
         )
         logger.info("calibrated: %s", settings["at"])
         metrics = {"development pages": evaluate(model, test)}

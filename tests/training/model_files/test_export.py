@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("onnx")
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, BertConfig, BertForTokenClassification
 
 from filter.engines.onnx import open_network
@@ -265,6 +266,21 @@ def test_bert_is_written_out_with_sums_and_norms_in_one(bert: Path) -> None:
     assert [value.name for value in graph.input] == ["input_ids"]
     assert agreement(bert, "onnx/model.onnx") < 1e-5
     assert agreement(bert, "onnx/model_int8.onnx") < 0.1
+
+
+def test_channels_that_tower_above_the_others_do_not_take_their_digits(bert: Path) -> None:
+    """As at [CLS] and [SEP] of pretrained encoders: one channel in float, the rest in int8."""
+    import onnx
+
+    state = load_file(bert / "model.safetensors")
+    for layer in range(2):
+        state[f"bert.encoder.layer.{layer}.intermediate.dense.bias"][5] = 400.0
+        state[f"bert.encoder.layer.{layer}.output.dense.weight"][:, 5] *= 0.01
+    save_file(state, bert / "model.safetensors", metadata={"format": "pt"})
+    assert export_onnx(bert)["files"]["int8"]["p99_error"] < 0.02
+    graph = onnx.load(bert / "onnx/model_int8.onnx").graph
+    in_float = [node.name for node in graph.node if node.op_type == "MatMul"]
+    assert sum(name.endswith(".apart") for name in in_float) == 4
 
 
 def test_a_directory_without_weights_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
