@@ -21,7 +21,7 @@ from typing import Any
 
 from filter import __version__
 from filter.files import atomic_write
-from training.config import TrainConfig
+from training.config import DataConfig, TrainConfig
 from training.config_files import OWN, data_paths
 from training.injection import written
 
@@ -140,7 +140,7 @@ def _data_name(path: Path, root: Path) -> str:
 def _data_files(config: TrainConfig) -> Iterator[Path]:
     for path in dict.fromkeys(data_paths(config.data, config.data_patterns)):
         yield from filter(Path.is_file, sorted(path.iterdir()) if path.is_dir() else [path])
-    if config.data.injects:
+    if isinstance(config.data, DataConfig) and config.data.injects:  # pretraining has none
         yield from sorted(written.DIRECTORY.glob("*.txt"))
     if config.tokenizer is not None:
         yield from sorted(Path(config.tokenizer).glob("tokenizer*.json"))

@@ -17,6 +17,7 @@ from filter.cli.app import run
 from training import provenance
 from training.config import TrainConfig
 from training.config_files import read_yaml, write_yaml
+from training.injection import written
 from training.run_directory import last_checkpoint
 
 Values = dict[str, Any]
@@ -54,7 +55,8 @@ def test_a_run_tells_what_made_it_and_is_repeated_by_its_configuration(
         "bytes": labelled.stat().st_size,
         "sha256": hashlib.sha256(labelled.read_bytes()).hexdigest(),
     }
-    assert set(record["data"]) == {"labelled.jsonl", "prose.jsonl"}
+    own = {f"winnow:{path.name}" for path in written.DIRECTORY.glob("*.txt")}
+    assert set(record["data"]) == {"labelled.jsonl", "prose.jsonl"} | own
     assert record["libraries"]["transformers"] == transformers.__version__
     assert record["source"]["version"] == __version__ and record["seed"] == 1
     (sitting,) = record["sittings"]

@@ -45,8 +45,8 @@ MAX_LABELLED_PROSE_LOSS = 0.005
 few pages of doubtful annotation decide."""
 
 MAX_PLAIN_PROSE_LOSS = 0.0002
-"""Pooled over plain prose of sources that training holds out. Where spam is dense, ten times as much
-is lost beside it, and that is to be 0.002 at most."""
+"""Pooled over plain prose of sources that training holds out. Where spam is dense, several times as
+much is lost beside it."""
 
 LIMITS = Limits(max_prose_loss_rise=0.002)
 """What int8 may cost at a threshold not chosen yet: the one that ships is chosen on int8."""
