@@ -118,7 +118,7 @@ def test_the_options_it_names_exist(checkout: Path) -> None:
         ).stdout
         for verb in verbs
     )
-    own = re.sub(r"^(torchrun|accelerate) .* -m ", "", README, flags=re.MULTILINE)
+    own = re.sub(r"^(torchrun|accelerate) .* -m |^python .*", "", README, flags=re.MULTILINE)
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own))
     assert options
     assert {option for option in options if option not in helps} == set()
