@@ -11,7 +11,8 @@ from random import Random
 import pytest
 
 from filter.errors import WinnowError
-from filter.spans import cut
+from filter.spans import Span, cut
+from training.corpus.records import LabelledPage
 from training.injection import Injector, damage, hard_negative, load_recipe
 from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
@@ -23,7 +24,7 @@ INSERTING = sorted(set(FAMILIES) - {"substitution", "title", "masking", "head", 
 
 LABELS_OF = {
     "substitution": {"keyword"}, "title": {"keyword", "boilerplate"}, "keyword": {"keyword"},
-    "portal": {"keyword"}, "fragment": {"fragment"}, "scatter": {"keyword", "fragment"},
+    "portal": {"keyword", "link"}, "fragment": {"fragment"}, "scatter": {"keyword", "fragment"},
     "advert": {"ad"}, "watermark": {"link"}, "marks": {"link"}, "pinyin": {"noise"},
     "masking": {"noise"}, "tags": {"keyword"},
     "links": {"link", "boilerplate", "ad"}, "tail": {"boilerplate", "link", "ad"},
@@ -152,6 +153,37 @@ def test_most_fragments_are_cut_out_of_other_documents(
         FAMILIES["fragment"](page)
         found += [page.text[start:end] in everything for start, end, _ in page.spans()]
     assert sum(found) / len(found) > 0.5
+
+
+def test_labelled_pages_lend_their_keywords_and_fragments(prose: ProseStore) -> None:
+    keywords, fragment = ["橡皮艇租赁", "桨板俱乐部", "充气帐篷"], "其浮力为三百公斤两种"
+    host = "今天的报纸讲了堤岸。"
+    spans, text = [], ""
+    for piece, label in zip((*keywords, fragment), ("keyword",) * 3 + ("fragment",), strict=True):
+        text += host
+        spans.append(Span(len(text), len(text) + len(piece), label, text=piece))
+        text += piece
+    material = Material({})
+    material.add_pages([LabelledPage(id="1", text=text, spans=spans, source="s", kind="")])
+    drawn: dict[str, set[str]] = {"keyword": set(), "fragment": set()}
+    for seed in range(60):
+        for family in drawn:
+            page = new_page(prose, material, seed)
+            FAMILIES[family](page)
+            drawn[family] |= {page.text[start:end] for start, end, _ in page.spans()}
+    assert set(keywords) <= drawn["keyword"]
+    assert fragment in drawn["fragment"]
+
+
+def test_some_heads_repeat_how_the_article_begins(prose: ProseStore, material: Material) -> None:
+    repeated = 0
+    for seed in range(60):
+        page = new_page(prose, material, seed)
+        beginning = page.text.split("\n")[1][:20]
+        FAMILIES["head"](page)
+        foreign = [page.text[start:end] for start, end, _ in page.spans()]
+        repeated += any(beginning in text for text in foreign)
+    assert repeated > 2
 
 
 def test_traditional_pages_keep_their_spans(prose: ProseStore, material: Material) -> None:

@@ -61,6 +61,8 @@ def clause(page: Page) -> str:
     rng = page.rng
     if rng.random() < 0.15:
         return written.draw(page, "fragments")
+    if page.lent.fragments and rng.random() < 0.2:
+        return rng.choice(page.lent.fragments)
     kind = rng.random()
     domain = page.domain if rng.random() < 0.45 else None
     if kind < 0.45:

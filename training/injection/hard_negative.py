@@ -162,4 +162,4 @@ _KINDS = (
     _sentences, technical.specifications, _headings, _numbered_lines, technical.brackets,
     _rare_characters, _markdown, technical.references, _captions, technical.english, _headed,
 )  # fmt: skip
-_WEIGHTS = (36, 14, 16, 10, 14, 12, 6, 12, 6, 14, 12)
+_WEIGHTS = (26, 14, 16, 10, 9, 6, 6, 12, 6, 12, 12)

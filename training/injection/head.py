@@ -27,6 +27,12 @@ _BREADCRUMBS = (
 )
 
 
+_ABSTRACTS = (
+    "摘要：", "本文摘要：", "文章摘要：", "内容摘要：", "简要描述：", "导读：", "核心提示：",
+    "【摘要】", "提要：", "内容提要:", "摘要:", "[导读]", "简介：", "描述：", "",
+)  # fmt: skip
+
+
 def byline(page: Page) -> str:
     """Date, source, editor, counters: one line or part of one."""
     rng = page.rng
@@ -52,7 +58,32 @@ def byline(page: Page) -> str:
             rng.choice(("点击：", "浏览次数：", "阅读：", "人气：", "浏览："))
             + str(rng.randint(0, 9999))
         )
-    return rng.choice((" ", "  ", "　", "\n", " | ")).join(parts) or date(rng)
+    line = rng.choice((" ", "  ", "　", "\n", " | ")).join(parts) or date(rng)
+    # Crawlers cut pages in the middle of a line.
+    start = rng.randrange(max(1, min(12, len(line) - 4))) if rng.random() < 0.06 else 0
+    return line[start:]
+
+
+def abstract(page: Page) -> str:
+    """The beginning of the first long paragraph once more, whole or broken off; or nothing."""
+    rng = page.rng
+    paragraphs = placement.body_lines(page, lambda line: len(line) >= 40)[:1]
+    if not paragraphs:
+        return ""
+    start, end = paragraphs[0]
+    text = page.text[start : min(end, start + rng.randint(25, 160))]
+    lead = rng.choice(_ABSTRACTS)
+    return lead + text + (rng.choice(("...", "……", "…")) if not lead or rng.random() < 0.6 else "")
+
+
+def original_title(page: Page) -> str:
+    """The title in brackets, as reprints name it; or nothing where no line looks like one."""
+    title = page.text.partition("\n")[0]
+    if not 4 < len(title) <= 40 or any(page.labels[: len(title)]):
+        return ""
+    rng = page.rng
+    bracket = rng.choice(("（）", "()", "[]", "【】", "  "))
+    return f"{bracket[0]}原标题{rng.choice('：:')}{title}{bracket[1]}".strip()
 
 
 def head_lines(page: Page) -> list[Line]:
@@ -80,6 +111,11 @@ def head_lines(page: Page) -> list[Line]:
 def inject(page: Page) -> None:
     """Navigation, breadcrumb and byline above the title, between title and text, or both."""
     rng = page.rng
+    again = rng.random()
+    line = abstract(page) if again < 0.14 else original_title(page) if again < 0.22 else ""
+    if line:
+        below = placement.body_lines(page)[:2]
+        insert(page, below[-1][0], [(line + "\n", "boilerplate")])
     title = page.text.partition("\n")[0]
     repeated = 0 < len(title) <= 40 and not any(page.labels[: len(title)]) and rng.random() < 0.4
     if page.lent.heads and rng.random() < 0.4:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import cycle
 
-from training.injection import placement, strings
+from training.injection import placement, strings, written
 from training.injection.page import Edit, Page
 
 _JOINTS = ("，", ",", "、", " ", "：", ":", "。")
@@ -36,19 +36,31 @@ def inject(page: Page) -> None:
 
 
 def inject_portal(page: Page) -> None:
-    """Copy guards: brand names of one family glued to clause ends."""
+    """Copy guards: brand names and addresses of one family glued to clause ends."""
     rng = page.rng
-    names = [
-        page.material.draw(rng, "portal_watermark_words", held_out=page.held_out)
-        if rng.random() < 0.5
-        else strings.term(page) + rng.choice(("网", "在线", "门户", "频道", "论坛", ""))
-        for _ in range(rng.randint(1, 4))
-    ]
-    rule = rng.choice(["clause_end", "clause_end", "stop", "any"])
+    names = [_portal_name(page) for _ in range(rng.randint(1, 5))]
+    rules = rng.choice((["clause_end"], ["clause_end"], ["clause_end", "before_de"], ["stop"],
+        ["any"]))  # fmt: skip
     page.apply(
-        Edit(point, point, rng.choice(names) or "门户", "keyword")
-        for point in placement.spread(page, rng.uniform(60, 500), [rule])
+        Edit(point, point, *rng.choice(names))
+        for point in placement.spread(page, rng.uniform(50, 450), rules)
     )
+
+
+def _portal_name(page: Page) -> tuple[str, str]:
+    rng = page.rng
+    kind = rng.random()
+    if kind < 0.12:
+        return strings.domain_name(rng), "link"
+    if kind < 0.47:
+        return written.draw(page, "portals"), "keyword"
+    if kind < 0.7 and page.material.has("portal_watermark_words"):
+        name = page.material.draw(rng, "portal_watermark_words", held_out=page.held_out)
+        return name, "link" if "www." in name else "keyword"
+    if kind < 0.8:
+        return strings.bare_domain(rng).partition(".")[0], "keyword"
+    ending = rng.choice(("网", "在线", "门户", "频道", "论坛", ""))
+    return strings.term(page) + ending, "keyword"
 
 
 def inject_tags(page: Page) -> None:

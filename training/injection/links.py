@@ -11,6 +11,8 @@ _RELATED = ("相关阅读", "相关文章", "相关新闻", "推荐阅读", "热
             "相关链接：", "最新文章", "热点排行", "相关报道", "精彩推荐", "你可能感兴趣的",
             "同类文章")  # fmt: skip
 
+_ELLIPSES = ("...", "…", "……", "…[详细]", "", "[查看全文]")
+
 
 def headline(page: Page) -> str:
     """A line as link lists have them: real, or a clause of another document."""
@@ -36,9 +38,12 @@ def link_list(page: Page) -> list[Line]:
     if kind < 0.45:
         bullet = rng.choice(("", "", "· ", "·", "• ", "- ", "> ", "◆", "[图文]", "{i}.", "{i}、"))
         dated = rng.random() < 0.35
-        for index in range(count):
+        teasers = rng.random() < 0.2
+        for index in range(min(count, 4) if teasers else count):
             line = bullet.format(i=index + 1) + headline(page)
-            lines.append((line + (f" {day(rng)}" if dated else ""), "link"))
+            if teasers:
+                line += "\n" + page.prose.piece(rng, rng.randint(25, 110)) + rng.choice(_ELLIPSES)
+            lines.append((line + (rng.choice(" \n") + day(rng) if dated else ""), "link"))
     elif kind < 0.65:
         lines += [(strings.compose(page), "link") for _ in range(count)]
     elif kind < 0.8:

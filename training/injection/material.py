@@ -27,20 +27,31 @@ Block = list[tuple[str, str]]
 """Consecutive ``(text, label)`` pieces taken from one real page, line breaks included."""
 
 MIN_LIST, MAX_BLOCK = 3, 700
+MAX_KEYWORD, MAX_FRAGMENT = 30, 80
 
 
 @dataclass
 class Lent:
-    """What labelled pages lend: whole heads and tails, adverts, and lines that stood alone."""
+    """What labelled pages lend.
+
+    Whole heads and tails, adverts, lines that stood alone, fragments, and the keywords of a page
+    together, in their order.
+    """
 
     heads: list[Block] = field(default_factory=list)
     tails: list[Block] = field(default_factory=list)
     adverts: list[str] = field(default_factory=list)
     marks: list[tuple[str, str]] = field(default_factory=list)
+    keywords: list[list[str]] = field(default_factory=list)
+    fragments: list[str] = field(default_factory=list)
 
     def add(self, page: LabelledPage) -> None:
-        """Takes a page's heads, tails, adverts and one-line insertions."""
+        """Takes a page's heads, tails, adverts, one-line insertions, keywords and fragments."""
         pieces = _pieces(page)
+        keywords = dict.fromkeys(_short(pieces, "keyword", MAX_KEYWORD))
+        if keywords:
+            self.keywords.append(list(keywords))
+        self.fragments += _short(pieces, "fragment", MAX_FRAGMENT)
         body = [i for i, piece in enumerate(pieces) if _is_body(piece)]
         if not page.spans or not body:
             return
@@ -92,9 +103,17 @@ class Material:
         return self._lent[held_out]
 
     def add_pages(self, pages: Iterable[LabelledPage], *, held_out: bool = False) -> None:
-        """Takes heads, tails, adverts and one-line insertions out of labelled pages."""
+        """Takes what can be put into other pages out of labelled ones."""
         for page in pages:
             self._lent[held_out].add(page)
+
+
+def _short(pieces: Block, label: str, longest: int) -> list[str]:
+    return [
+        text
+        for text, kind in pieces
+        if kind == label and 1 < len(text) <= longest and "\n" not in text
+    ]
 
 
 def _pieces(page: LabelledPage) -> Block:

@@ -13,6 +13,7 @@ from training.injection.page import Page
 _AFTER_DE = re.compile("的")
 _AFTER_COMMA = re.compile("[，,、；]")
 _CLAUSE_END = re.compile(r"(?=[，。！？；,])(?<=[\u4e00-\u9fff])")
+_BEFORE_DE = re.compile(r"(?=的)(?<=[\u4e00-\u9fff])")
 _AFTER_STOP = re.compile("[。！？]")
 _AFTER_VERB = re.compile("[是在有为了和与将对从把被]")
 _LINE_START = re.compile(r"^", re.MULTILINE)
@@ -23,6 +24,7 @@ RULES = {
     "de": (_AFTER_DE, 26),
     "comma": (_AFTER_COMMA, 16),
     "clause_end": (_CLAUSE_END, 16),
+    "before_de": (_BEFORE_DE, 4),
     "stop": (_AFTER_STOP, 7),
     "verb": (_AFTER_VERB, 10),
     "line_start": (_LINE_START, 8),

@@ -165,6 +165,8 @@ def keyword(page: Page) -> str:
     rng = page.rng
     if page.own_words and rng.random() < page.own_words:
         return own_term(page)
+    if page.lent.keywords and rng.random() < 0.2:
+        return rng.choice(rng.choice(page.lent.keywords))
     kind = rng.random()
     if kind < 0.22:
         return term(page)
@@ -203,6 +205,10 @@ def pool(page: Page, smallest: int = 1, largest: int = 7) -> list[str]:
     size = rng.randint(smallest, largest)
     if page.own_words and rng.random() < page.own_words:
         return [own_term(page) for _ in range(size)]
+    if page.lent.keywords and rng.random() < 0.3:  # as one real page has them
+        lent = rng.choice(page.lent.keywords)
+        start = rng.randrange(max(1, len(lent) - size + 1))
+        return lent[start : start + size]
     kind = rng.random()
     if kind < 0.25:  # pieces of a few long phrases, cut anywhere
         phrases = [compose(page) + (ngram(page) if rng.random() < 0.5 else "") for _ in range(2)]

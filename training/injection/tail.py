@@ -13,6 +13,12 @@ _SHARE = ("分享到：", "分享到：\nQQ空间\n新浪微博\n人人网\n更�
           "字体：大 中 小", "0人评论", "我要评论(0)", "[返回顶部]", "返回列表",
           "点击次数：{n}", "浏览：{n}次", "阅读({n})", "阅读 {n}")  # fmt: skip
 
+_ROLES = ("通讯员", "记者", "本报记者", "本网记者", "实习记者", "特约记者", "采写",
+    "采写：本报记者", "文", "图/文", "摄影", "供稿", "供图", "撰稿", "整理", "编译", "图片来源",
+    "信息来源", "资料来源", "审核")  # fmt: skip
+_OFFICES = ("办", "局", "科", "处", "部", "学院", "中心", "宣传部", "办公室", "供稿", "分公司",
+    "支行", "医院", "大队", "中学", "小学", "编辑部", "商会")  # fmt: skip
+
 
 def credit(page: Page) -> str:
     """What stands at the end of an article: editor, copyright, disclaimer."""
@@ -41,11 +47,13 @@ def credit(page: Page) -> str:
         who = person(page) if name != "来源" else site(page)
         return (bracket[0] + name + joint + who + bracket[1]).strip()
     if kind < 0.45:
-        return (
-            rng.choice(("（", "("))
-            + " ".join(person(page) for _ in range(rng.randint(1, 3)))
-            + rng.choice(("）", ")"))
-        )
+        who = " ".join(person(page) for _ in range(rng.randint(1, 3)))
+        if rng.random() < 0.3:
+            who = strings.ngram(page, 2, 4) + rng.choice(_OFFICES)
+        elif rng.random() < 0.4:
+            who = rng.choice(_ROLES) + rng.choice(("：", " ", "", "/", ": ")) + who
+        bracket = rng.choice(("（）", "（）", "()", "【】", "[]", "  "))
+        return (bracket[0] + who + bracket[1]).strip()
     if kind < 0.6:
         return page.material.draw(rng, "boilerplate", held_out=page.held_out)
     if kind < 0.8:

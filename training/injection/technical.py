@@ -61,7 +61,7 @@ def brackets(page: Page) -> None:
     """Latin names, abbreviations and digits in brackets behind words, stars between factors."""
     rng = page.rng
     edits = []
-    for point in placement.few(page, rng.randint(1, 8), ["any", "clause_end"]):
+    for point in placement.few(page, rng.randint(1, 5), ["any", "clause_end"]):
         kind = rng.random()
         if kind < 0.3:
             text = "".join(rng.choice("ABCDEFGIMNOPRST") for _ in range(rng.randint(2, 5)))
@@ -69,8 +69,8 @@ def brackets(page: Page) -> None:
             text = strings.latin_name(rng)
         elif kind < 0.85:
             text = str(rng.randint(1, 2025))
-        else:
-            text = strings.term(page)
+        else:  # a foreign word in brackets is what spam looks like
+            text = strings.own_term(page)
         bracket = rng.choice(("()", "（）", "()"))
         text = bracket[0] + text + bracket[1]
         if rng.random() < 0.15:
