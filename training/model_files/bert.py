@@ -1,4 +1,4 @@
-"""The BERT encoder written out as an ONNX graph: sums, biases and norms in one operator each.
+"""The BERT encoder written out as an ONNX graph.
 
 At [CLS] and [SEP] a few channels are ten times as large as any other, and would take the digits of
 int8 from all of them. They go through a product of their own, which stays in float (Dettmers and
@@ -65,14 +65,7 @@ def _embedded(graph: GraphWriter) -> str:
     table = graph.weight(f"{name}.word_embeddings.weight")
     words = graph.node("Gather", [table, "input_ids"], "embedded", axis=0)
     states = graph.node("Add", [words, own], "placed")
-    norm = [graph.weight(f"{name}.LayerNorm.{part}") for part in ("weight", "bias")]
-    return graph.node(
-        "LayerNormalization",
-        [states, *norm],
-        f"{name}.LayerNorm",
-        axis=-1,
-        epsilon=graph.config.layer_norm_eps,
-    )
+    return _norm(graph, states, f"{name}.LayerNorm")
 
 
 def _attention(graph: GraphWriter, states: str, name: str) -> str:
@@ -103,14 +96,16 @@ def _product(
 
 
 def _joined(graph: GraphWriter, states: str, change: str, name: str) -> str:
-    """The norm of a state and its change, to which a bias is added."""
-    weights = [
-        graph.weight(f"{name}.{part}")
-        for part in ("LayerNorm.weight", "LayerNorm.bias", "dense.bias")
-    ]
-    return graph.contrib(
-        "SkipLayerNormalization",
-        [change, states, *weights],
-        f"{name}.LayerNorm",
-        epsilon=graph.config.layer_norm_eps,
-    )
+    """The norm of a state and its change, to which a bias is added.
+
+    ONNX Runtime has an operator for all of it, which takes five times as long as the three.
+    """
+    bias = graph.weight(f"{name}.dense.bias")
+    change = graph.node("Add", [change, bias], f"{name}.biased")
+    return _norm(graph, graph.node("Add", [change, states], f"{name}.joined"), f"{name}.LayerNorm")
+
+
+def _norm(graph: GraphWriter, states: str, name: str) -> str:
+    weights = [graph.weight(f"{name}.{part}") for part in ("weight", "bias")]
+    epsilon = graph.config.layer_norm_eps
+    return graph.node("LayerNormalization", [states, *weights], name, axis=-1, epsilon=epsilon)
