@@ -183,7 +183,7 @@ def test_some_heads_repeat_how_the_article_begins(prose: ProseStore, material: M
         FAMILIES["head"](page)
         foreign = [page.text[start:end] for start, end, _ in page.spans()]
         repeated += any(beginning in text for text in foreign)
-    assert repeated > 2
+    assert repeated > 0
 
 
 def test_traditional_pages_keep_their_spans(prose: ProseStore, material: Material) -> None:

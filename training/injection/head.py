@@ -112,7 +112,7 @@ def inject(page: Page) -> None:
     """Navigation, breadcrumb and byline above the title, between title and text, or both."""
     rng = page.rng
     again = rng.random()
-    line = abstract(page) if again < 0.14 else original_title(page) if again < 0.22 else ""
+    line = abstract(page) if again < 0.08 else original_title(page) if again < 0.12 else ""
     if line:
         below = placement.body_lines(page)[:2]
         insert(page, below[-1][0], [(line + "\n", "boilerplate")])
