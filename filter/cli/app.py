@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -65,16 +66,17 @@ def root(
         raise typer.Exit
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], *, program: typer.Typer = app) -> int:
     """Runs one command.
 
     Args:
         arguments: The command line without the name of the program.
+        program: What has the command.
 
     Returns:
         The exit code.
     """
-    command = get_command(app)
+    command = get_command(program)
     try:
         with command.make_context("winnow", arguments) as context:
             return int(command.invoke(context) or 0)
@@ -100,6 +102,13 @@ def run(arguments: list[str]) -> int:
 def main() -> None:
     """The entry point of the console script."""
     sys.exit(run(sys.argv[1:]))
+
+
+def run_script(function: Callable[..., Any]) -> None:
+    """Runs a module's own command, with its errors on one line as those of the verbs are."""
+    script = typer.Typer(add_completion=False, rich_markup_mode=None)
+    script.command()(function)
+    sys.exit(run(sys.argv[1:], program=script))
 
 
 def _discard_stdout() -> None:

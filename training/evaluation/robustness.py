@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from filter.cli.app import run_script
 from filter.content_filter import ContentFilter
 from training.config_files import load_config
 from training.corpus.records import LabelledPage, read_corpora, without_near_misses
@@ -156,4 +157,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

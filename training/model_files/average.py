@@ -21,6 +21,7 @@ import typer
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from filter.cli.app import run_script
 from filter.errors import UsageError
 
 WEIGHTS = "model.safetensors"
@@ -87,4 +88,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

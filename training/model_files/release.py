@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from filter.cli.app import run_script
 from filter.errors import UsageError
 from filter.tokenizer import PageTokenizer
 from training.calibration.calibrate import calibrate
@@ -202,4 +203,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)

@@ -23,6 +23,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from filter.cli.app import run_script
 from filter.errors import UsageError, WinnowError
 from training.networks.bases import base_directory, load_network
 from training.networks.vocabulary import (
@@ -224,4 +225,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_script(main)
