@@ -27,7 +27,7 @@ from training.corpus.records import LabelledPage
 THRESHOLDS = tuple(
     float(f"{1 / (1 + np.exp(-x)):.6f}") for x in np.linspace(-4, 12, 97)
 )  # 0.018 to 0.999994, evenly in log odds
-LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
+LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95, 1.0)
 MIN_GAPS = (0, 1, 2, 3)
 
 

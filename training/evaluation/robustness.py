@@ -141,7 +141,9 @@ def print_table(rows: Mapping[str, Figures]) -> None:
 def main(
     model: Annotated[str, typer.Argument(help="Model directory.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value of the config.")] = None,
-    config: Annotated[str, typer.Option(help="The training's, for what it holds out.")] = "small",
+    config: Annotated[
+        str, typer.Option(help="The training's, for what it holds out.")
+    ] = "e5-small",
     page_files: Annotated[list[Path] | None, typer.Option(help="Real pages; repeat it.")] = None,
     characters: Annotated[int, typer.Option(help="Of a condition.")] = CHARACTERS,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON.")] = None,
