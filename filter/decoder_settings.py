@@ -77,7 +77,7 @@ class DecoderSettings:
         window: Tokens that the model sees at once, [CLS] and [SEP] included.
         overlap: Tokens that neighbouring windows share at least.
         threshold: Probability of spam that a run must reach to be cut.
-        low_ratio: Share of the threshold down to which a run extends around its peak.
+        low_ratio: Share of the threshold down to which a run extends to the end of a clause.
         min_gap: Longest hole, in characters, that is cut with its two sides.
         temperature: Divides the logits: calibrates the probabilities.
         bias: Nats added to the logits of labels, by name, after the temperature.

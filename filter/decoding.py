@@ -2,7 +2,8 @@
 
 Which characters are cut is settled first, from the summed probability of the labels to be cut, by
 operators that are all increasing: more probability, or a lower threshold, never cuts less.
-    1. hysteresis: runs above `low_ratio * threshold` that reach `threshold` somewhere;
+    1. hysteresis: what reaches `threshold`, and what lies above `low_ratio * threshold` around it
+       as far as the last end of a clause or a line;
     2. closing: holes of at most `min_gap` characters inside a line;
     3. blanks: those between two cut characters, those found as noise, and the line break of a line
        that is cut whole.
@@ -31,6 +32,12 @@ _LAST_BLANK = 0x3000  # the ideographic space: no blank of Unicode lies beyond i
 Mask = NDArray[np.bool_]
 
 _TABLE = [chr(code) for code in range(_LAST_BLANK + 2)]
+_PUNCTUATION = np.array(
+    [0x21, 0x30, 0x3A, 0x41, 0x5B, 0x61, 0x7B, 0x7F, 0xA0, 0xC0, 0x2000, 0x2070, 0x3000, 0x3005,
+     0x3008, 0x3021, 0xFE30, 0xFE50, 0xFF01, 0xFF10, 0xFF1A, 0xFF21, 0xFF3B, 0xFF41, 0xFF5B, 0xFF66]
+)  # fmt: skip
+"""First code points of blocks of punctuation, and in turn of what follows them."""
+
 _BLANK_TABLE: Mask = np.array([char.isspace() for char in _TABLE])
 _BREAK_TABLE: Mask = np.array([char in _BREAKS for char in _TABLE])
 
@@ -55,7 +62,7 @@ def decode_spans(
         names: Label names by id, prose first.
         threshold: Probability that a run must reach to be cut.
         keep: Labels that are left in: their probability counts as prose.
-        low_ratio: Share of the threshold down to which a run extends around its peak.
+        low_ratio: Share of the threshold down to which a run extends to the end of a clause.
         min_gap: Longest hole, in characters that are not blank, that is cut with its two sides.
 
     Returns:
@@ -150,6 +157,8 @@ class Lines:
         is_break: (n,) characters of line breaks.
         solid: Indices of the characters that are not blank.
         line: (n,) number of the line; a line break belongs to the line that it ends.
+        edge: (solid + 1,) before each character of `solid`, and at the end, whether a clause or a
+            line begins or ends there: beside punctuation, blanks and line breaks.
     """
 
     def __init__(self, text: str) -> None:
@@ -162,6 +171,9 @@ class Lines:
         ends[:-1] &= ~((codes[:-1] == 0x0D) & (codes[1:] == 0x0A))  # \r\n ends a line but once
         self.line = np.zeros(len(codes), dtype=np.int32)
         np.cumsum(ends[:-1], out=self.line[1:])
+        is_word = np.searchsorted(_PUNCTUATION, codes[self.solid], side="right") % 2 == 0
+        self.edge: Mask = np.ones(len(self.solid) + 1, dtype=np.bool_)
+        self.edge[1:-1] = (np.diff(self.solid) > 1) | ~(is_word[1:] & is_word[:-1])
 
 
 def cut_mask(
@@ -189,19 +201,39 @@ def cut_mask(
     mask = found_blank & lines.is_blank & ~lines.is_break
     # A blank neither breaks a run nor starts one: runs are looked for as if there were none.
     solid_p = p_cut[lines.solid]
-    solid_cut = hysteresis(solid_p >= low_ratio * threshold, solid_p >= threshold)
+    solid_cut = hysteresis(solid_p >= low_ratio * threshold, solid_p >= threshold, lines.edge)
     solid_cut = close_holes(solid_cut, lines.line[lines.solid], min_gap)
     mask[lines.solid] = solid_cut
     return mask | _blanks_between(lines, mask) | _whole_lines(lines, mask)
 
 
-def hysteresis(weak: Mask, strong: Mask) -> Mask:
-    """The runs of `weak` that hold at least one of `strong`; both (n,)."""
-    run = np.cumsum(np.diff(weak, prepend=False))  # a new number at every change
-    kept = np.zeros(int(run[-1]) + 1 if len(run) else 1, dtype=np.bool_)
-    kept[run[strong & weak]] = True
-    result: Mask = weak & kept[run]
-    return result
+def hysteresis(weak: Mask, strong: Mask, edge: Mask) -> Mask:
+    """From the first to the last of `strong` in each run of `weak`, and on to its last edges.
+
+    Where probability fades in the middle of a clause, nothing says where the prose begins; the end
+    of a clause or of a line does.
+
+    Args:
+        weak: (n,) characters to which a run may extend.
+        strong: (n,) characters that are cut in any case, all of them weak.
+        edge: (n + 1,) where a clause or a line begins or ends, the two ends among them.
+
+    Returns:
+        (n,) mask.
+    """
+    bounds = np.flatnonzero(np.diff(weak, prepend=False, append=False))
+    starts, ends = bounds[::2], bounds[1::2]
+    place = np.flatnonzero(strong)
+    first = np.searchsorted(place, starts)
+    last = np.searchsorted(place, ends) - 1
+    held = first <= last
+    starts, ends = starts[held], ends[held]
+    core_start, core_end = place[first[held]], place[last[held]] + 1
+    edges = np.flatnonzero(edge)
+    to_left = edges[np.searchsorted(edges, starts)]
+    to_right = edges[np.searchsorted(edges, ends, side="right") - 1]
+    left, right = np.minimum(to_left, core_start), np.maximum(to_right, core_end)
+    return _between(left - 1, right, len(weak))
 
 
 def close_holes(mask: Mask, line: NDArray[np.int32], longest: int) -> Mask:

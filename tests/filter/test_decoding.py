@@ -156,8 +156,8 @@ def test_summed_probability_decides_and_the_label_only_names() -> None:
     assert not decode_spans(text, probabilities, NAMES, threshold=0.8, keep=["keyword"])
 
 
-def test_a_run_extends_to_weak_characters_around_a_strong_one() -> None:
-    text = "正文塑料混合机正文弱弱正文"
+def test_a_run_extends_to_weak_characters_around_a_strong_one_as_far_as_the_clause() -> None:
+    text = "正文，塑料混合机。正文弱弱正文"
     spans = decode(
         text,
         ("塑料", KEYWORD, 0.3),
@@ -167,6 +167,19 @@ def test_a_run_extends_to_weak_characters_around_a_strong_one() -> None:
     )
     assert [span.text for span in spans] == ["塑料混合机"]
     assert spans[0].score == pytest.approx((4 * 0.3 + 0.9) / 5)
+
+
+def test_a_run_does_not_extend_where_it_fades_in_the_middle_of_a_clause() -> None:
+    parts = ("塑料", KEYWORD, 0.3), ("混合", KEYWORD, 0.9), ("机", KEYWORD, 0.3)
+    assert [s.text for s in decode("正文塑料混合机正文", *parts)] == ["混合"]
+    assert [s.text for s in decode("正文塑料混合机，正文", *parts)] == ["混合机"]
+    assert [s.text for s in decode("塑料混合机正文", *parts)] == ["塑料混合"]
+    assert [s.text for s in decode("正文 塑料混合机\n正文", *parts)] == ["塑料混合机"]
+
+
+def test_between_two_strong_characters_weak_ones_are_cut() -> None:
+    parts = ("塑", KEYWORD, 0.9), ("料混合", KEYWORD, 0.3), ("机", KEYWORD, 0.9)
+    assert [s.text for s in decode("正文塑料混合机正文", *parts)] == ["塑料混合机"]
 
 
 def test_a_hole_of_one_character_is_closed_and_one_of_two_is_not() -> None:

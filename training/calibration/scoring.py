@@ -36,6 +36,7 @@ class Scored:
         p_spam: (n,) probability that the character is spam.
         gold: (n,) labels, 0 for prose.
         line: (n,) number of the line, different on every page.
+        edge: (n + 1,) where clauses and lines begin and end.
         counted: (n,) characters that count in figures.
         page: (n,) number of the page, from 0.
         labelled: (pages,) whether the page is a labelled one, or plain prose.
@@ -45,6 +46,7 @@ class Scored:
     p_spam: NDArray[np.float32]
     gold: NDArray[np.int16]
     line: NDArray[np.int32]
+    edge: NDArray[np.bool_]
     counted: NDArray[np.bool_]
     page: NDArray[np.int32]
     labelled: NDArray[np.bool_]
@@ -53,7 +55,7 @@ class Scored:
     def cut(self, *, threshold: float, low_ratio: float, min_gap: int) -> NDArray[np.bool_]:
         """Which characters the decoder cuts, (n,); blanks count in no figure and are not here."""
         weak, strong = self.p_spam >= low_ratio * threshold, self.p_spam >= threshold
-        return close_holes(hysteresis(weak, strong), self.line, min_gap)
+        return close_holes(hysteresis(weak, strong, self.edge), self.line, min_gap)
 
     def recalls(self, cut: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(1 + labels,) the share cut of each label, prose first; NaN where there is none."""
@@ -110,18 +112,20 @@ def score_pages(
                 np.append(p_spam[solid], np.float32(0)),
                 np.append(label_array(page, labels)[solid], np.int16(0)),
                 np.append(lines.line[solid], np.int32(lines.line[-1] + 1)) + n_lines,
+                lines.edge,
                 np.append(~ignored_mask(page)[solid], False),
                 np.full(len(solid) + 1, number, dtype=np.int32),
             )
         )
         n_lines += int(lines.line[-1]) + 2
-    types = (np.float32, np.int16, np.int32, np.bool_, np.int32)
-    p_spam, gold, line, counted, page_of = (
+    types = (np.float32, np.int16, np.int32, np.bool_, np.bool_, np.int32)
+    p_spam, gold, line, edge, counted, page_of = (
         np.concatenate([np.zeros(0, dtype), *(part[i] for part in parts)]).astype(dtype)
         for i, dtype in enumerate(types)
     )
     labelled = np.array([page.labelled for page in pages], dtype=np.bool_)
-    return Scored(p_spam, gold, line, counted, page_of, labelled, tuple(labels))
+    edge = np.append(edge, True)
+    return Scored(p_spam, gold, line, edge, counted, page_of, labelled, tuple(labels))
 
 
 def filter_scorer(content_filter: ContentFilter) -> PredictProba:
