@@ -165,8 +165,8 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
         f"{model.get('model_type', 'encoder')}: {', '.join(facts)}. A window has {decoder.window}"
         f" tokens, two of them special; windows share {decoder.overlap}.",
         f"Spam is cut from a probability of {decoder.threshold:g} on (`threshold`), and around it"
-        f" down to {decoder.low_ratio * decoder.threshold:.3g}; holes of up to {decoder.min_gap}"
-        f" characters are closed; temperature {decoder.temperature:g}.",
+        f" down to {decoder.low_ratio * decoder.threshold:.3g} as far as the end of a clause; holes"
+        f" of up to {decoder.min_gap} characters are closed; temperature {decoder.temperature:g}.",
     ]
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
