@@ -65,10 +65,16 @@ def test_a_run_becomes_a_model_directory(
     for name in ("read_inputs", "fit_baseline"):
         monkeypatch.setattr(module, name, lambda *_, **__: Stub())
     monkeypatch.setattr(module, "baseline_figures", baseline)
-    bounds = Bounds(page=0.8, labelled=0.95, plain=0.97)
+    bounds = Bounds(page=0.9, labelled=0.95, plain=0.97)
     output = tmp_path / "shipped"
     metrics = release(
-        run, output, test=[tmp_path / "data" / "tune.jsonl"], card={"name": "ours"}, bounds=bounds
+        run,
+        output,
+        test=[tmp_path / "data" / "tune.jsonl"],
+        card={"name": "ours"},
+        bounds=bounds,
+        low_ratios=[0.85],
+        least_threshold=0.99999,
     )
     # The baseline is held to the bounds that the model is.
     assert asked["bounds"] is bounds
@@ -77,9 +83,11 @@ def test_a_run_becomes_a_model_directory(
     }  # fmt: skip
     model = read_model_directory(output)
     assert set(model.onnx) == {"int8"}
-    promise = read_decoder(output / "decoder.json").promise
+    decoder = read_decoder(output / "decoder.json")
+    assert (decoder.low_ratio, decoder.threshold) == (0.85, 0.99999)
+    promise = decoder.promise
     assert promise is not None
-    assert (promise.max_prose_loss, promise.pages) == (0.8, 8)
+    assert (promise.max_prose_loss, promise.pages) == (0.9, 8)
     written = json.loads((output / "metrics.json").read_text())
     assert written["linear baseline"] == {"threshold": 0.5}
     card = (output / "README.md").read_text()
