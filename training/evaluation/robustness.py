@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from filter.cli.app import run_script
+from filter.cli.show import console
 from filter.content_filter import ContentFilter
 from training.config_files import load_config
 from training.corpus.records import LabelledPage, read_corpora, without_near_misses
@@ -125,7 +126,6 @@ def _figures(model: ContentFilter, pages: Iterable[LabelledPage]) -> Figures:
 
 def print_table(rows: Mapping[str, Figures]) -> None:
     """The figures of every condition, a line each."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
@@ -135,7 +135,7 @@ def print_table(rows: Mapping[str, Figures]) -> None:
     for name, figures in rows.items():
         cells = (shown(figure, figures.get(figure)) for figure in FIGURES)
         table.add_row(name, f"{figures['pages']:,}", *cells)
-    Console().print(table)
+    console().print(table)
 
 
 def main(
