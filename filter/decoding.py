@@ -32,14 +32,13 @@ _LAST_BLANK = 0x3000  # the ideographic space: no blank of Unicode lies beyond i
 Mask = NDArray[np.bool_]
 
 _TABLE = [chr(code) for code in range(_LAST_BLANK + 2)]
+_BLANK_TABLE: Mask = np.array([char.isspace() for char in _TABLE])
+_BREAK_TABLE: Mask = np.array([char in _BREAKS for char in _TABLE])
 _PUNCTUATION = np.array(
     [0x21, 0x30, 0x3A, 0x41, 0x5B, 0x61, 0x7B, 0x7F, 0xA0, 0xC0, 0x2000, 0x2070, 0x3000, 0x3005,
      0x3008, 0x3021, 0xFE30, 0xFE50, 0xFF01, 0xFF10, 0xFF1A, 0xFF21, 0xFF3B, 0xFF41, 0xFF5B, 0xFF66]
 )  # fmt: skip
 """First code points of blocks of punctuation, and in turn of what follows them."""
-
-_BLANK_TABLE: Mask = np.array([char.isspace() for char in _TABLE])
-_BREAK_TABLE: Mask = np.array([char in _BREAKS for char in _TABLE])
 
 
 def decode_spans(

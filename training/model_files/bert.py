@@ -98,7 +98,7 @@ def _product(
 def _joined(graph: GraphWriter, states: str, change: str, name: str) -> str:
     """The norm of a state and its change, to which a bias is added.
 
-    ONNX Runtime has an operator for all of it, which takes five times as long as the three.
+    ONNX Runtime has an operator for all of it, which takes three times as long as the three.
     """
     bias = graph.weight(f"{name}.dense.bias")
     change = graph.node("Add", [change, bias], f"{name}.biased")

@@ -14,7 +14,6 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,10 +21,9 @@ import typer
 import yaml
 
 from filter.cli.app import run_script
-from filter.decoder_settings import read_decoder
 from filter.errors import UsageError
 from filter.tokenizer import PageTokenizer
-from training.calibration.calibrate import calibrate, write_decoder
+from training.calibration.calibrate import calibrate
 from training.calibration.choice import LOW_RATIOS, MIN_GAPS
 from training.calibration.scoring import Bounds
 from training.config import TrainConfig
@@ -47,7 +45,7 @@ MAX_PROSE_LOSS = 0.005
 MAX_LABELLED_PROSE_LOSS = 0.02
 """Pooled over labelled pages, where what looks like spam is denser than elsewhere, and where a
 few pages of doubtful annotation decide: teasers, doorways and titles with a site's name in them,
-annotated as prose, make three quarters of what is lost."""
+annotated as prose, make most of what is lost."""
 
 MAX_PLAIN_PROSE_LOSS = 0.0003
 """Pooled over plain prose of sources that training holds out; a part of what is lost there is spam
@@ -76,7 +74,6 @@ def release(
     bounds: Bounds = BOUNDS,
     low_ratios: Sequence[float] = LOW_RATIOS,
     min_gaps: Sequence[int] = MIN_GAPS,
-    least_threshold: float = 0.0,
     calibration_share: float = 0.5,
     baseline_characters: int = 1_000_000,
 ) -> dict[str, Any]:
@@ -91,8 +88,6 @@ def release(
         bounds: what may be lost; that of a page is promised.
         low_ratios: values to try of `low_ratio`.
         min_gaps: values to try of `min_gap`.
-        least_threshold: what the threshold is raised to where the bounds allow a lower one: the
-            promise stands with it.
         calibration_share: share of the pages that the threshold is chosen on.
         baseline_characters: what the linear baseline learns from; 0 leaves it out.
 
@@ -125,9 +120,6 @@ def release(
             min_gaps=min_gaps,
         )
         logger.info("calibrated: %s", settings["at"])
-        if settings["threshold"] < least_threshold:
-            decoder = read_decoder(model / "decoder.json")
-            write_decoder(model, replace(decoder, threshold=least_threshold))
         metrics = {"development pages": evaluate(model, test)}
         for data, part in HELD_OUT.items():
             if any(True for _ in read_corpora([held_out[part]], limit=1)):
@@ -198,7 +190,6 @@ def main(
     min_gap: Annotated[
         list[int] | None, typer.Option(help="Value to try; repeat it. All by default.")
     ] = None,
-    least_threshold: Annotated[float, typer.Option(help="Not lower than this.")] = 0.0,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,
     baseline_characters: Annotated[int, typer.Option(help="0 leaves it out.")] = 1_000_000,
 ) -> None:
@@ -222,7 +213,6 @@ def main(
         ),
         low_ratios=low_ratio or LOW_RATIOS,
         min_gaps=min_gap or MIN_GAPS,
-        least_threshold=least_threshold,
         calibration_share=calibration_share,
         baseline_characters=baseline_characters,
     )

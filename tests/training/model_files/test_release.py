@@ -74,7 +74,6 @@ def test_a_run_becomes_a_model_directory(
         card={"name": "ours"},
         bounds=bounds,
         low_ratios=[0.85],
-        least_threshold=0.99999,
     )
     # The baseline is held to the bounds that the model is.
     assert asked["bounds"] is bounds
@@ -84,7 +83,7 @@ def test_a_run_becomes_a_model_directory(
     model = read_model_directory(output)
     assert set(model.onnx) == {"int8"}
     decoder = read_decoder(output / "decoder.json")
-    assert (decoder.low_ratio, decoder.threshold) == (0.85, 0.99999)
+    assert decoder.low_ratio == 0.85
     promise = decoder.promise
     assert promise is not None
     assert (promise.max_prose_loss, promise.pages) == (0.9, 8)
