@@ -163,8 +163,7 @@ class Decoder:
                     self.labels,
                     threshold=threshold,
                     keep=kept,
-                    low_ratio=self.settings.low_ratio,
-                    min_gap=self.settings.min_gap,
+                    shape=self.settings.shape,
                 )
             )
 

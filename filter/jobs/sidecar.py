@@ -19,11 +19,13 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filter.decoding import CutPage, Mask
+from filter.decoding import CutPage
 from filter.documents import Document, DocumentFormat, json_line, provenance
 from filter.errors import UsageError
 from filter.files import atomic_write, renamed
 from filter.language import han_share
+from filter.lines import Mask
+from filter.masks import Shape
 from filter.spans import FilteredPage
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 DESCRIPTION = "winnow.json"
 """Stands beside the attribute files and says what thresholds they hold."""
 
-FORMAT = 1
+FORMAT = 2
 
 MADE_BY = ("winnow", "engine", "model")
 """Settings of a job that its attribute files name."""
@@ -54,8 +56,7 @@ class Sidecar:
         keep: Labels that are left in.
         thresholds: The grid, ascending.
         threshold: The one of the grid by which pieces are named: the filter's own.
-        low_ratio: As in decoder.json.
-        min_gap: As in decoder.json.
+        shape: How far runs extend.
         min_han: As in decoder.json.
     """
 
@@ -64,8 +65,7 @@ class Sidecar:
     keep: tuple[str, ...]
     thresholds: tuple[float, ...]
     threshold: float
-    low_ratio: float
-    min_gap: int
+    shape: Shape
     min_han: float
 
     @classmethod
@@ -84,8 +84,7 @@ class Sidecar:
             keep=content_filter.keep,
             thresholds=tuple(sorted(above | {content_filter.threshold})),
             threshold=content_filter.threshold,
-            low_ratio=settings.low_ratio,
-            min_gap=settings.min_gap,
+            shape=settings.shape,
             min_han=settings.min_han,
         )
 
@@ -126,7 +125,7 @@ def read_description(path: Path) -> tuple[Sidecar, dict[str, str]]:
             raise ValueError("another version wrote it")
         made_by = {key: str(record.pop(key)) for key in MADE_BY}
         lists = {key: tuple(record[key]) for key in ("labels", "keep", "thresholds")}
-        return Sidecar(**{**record, **lists}), made_by
+        return Sidecar(**{**record, **lists, "shape": Shape(**record["shape"])}), made_by
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path}: does not describe attribute files ({error})") from error
 
@@ -188,14 +187,7 @@ def pieces(
     Returns:
         Start, end, label and the highest threshold at which the piece is still cut; sorted.
     """
-    page = CutPage(
-        text,
-        probabilities,
-        sidecar.labels,
-        keep=sidecar.keep,
-        low_ratio=sidecar.low_ratio,
-        min_gap=sidecar.min_gap,
-    )
+    page = CutPage(text, probabilities, sidecar.labels, keep=sidecar.keep, shape=sidecar.shape)
     grid = sidecar.thresholds
     if not page.reaches(grid[0]) or han_share(text) < sidecar.min_han:
         return []

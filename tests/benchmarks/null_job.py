@@ -65,13 +65,13 @@ class NullFilter:
         return (FilteredPage(text, (), (), self.engine, self.model_hash) for text in texts)
 
 
-def write_shard(path: Path, size: float) -> None:
-    """Writes records until they have a number of bytes, before compression."""
+def write_shard(path: Path, size: float, *, escaped: bool = False) -> None:
+    """Writes records until they have a number of bytes, before compression; as ASCII if asked."""
     pages = take_characters(generate_pages(), DISTINCT_CHARACTERS)
     with atomic_write(path) as stream:
         for number, text in enumerate(cycle(pages)):
             record = {"id": f"page-{number}", "url": f"https://example.com/{number}", "text": text}
-            line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+            line = json.dumps(record, ensure_ascii=escaped).encode() + b"\n"
             stream.write(line)
             size -= len(line)
             if size <= 0:

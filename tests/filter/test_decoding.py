@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 
 from filter.decoding import decode_spans
 from filter.labels import LABELS, PROSE
+from filter.masks import Shape
 from filter.spans import Span, cut
 
 NAMES = (PROSE, *LABELS)
 KEYWORD, FRAGMENT, AD, NOISE = (NAMES.index(n) for n in ("keyword", "fragment", "ad", "noise"))
+
+shapes = st.builds(
+    Shape,
+    low_ratio=st.floats(0.1, 1),
+    min_gap=st.integers(0, 3),
+    line_bonus=st.none() | st.floats(-2, 4),
+)
 
 # Joined from a list: `st.text` would merge the two and hardly ever draw a blank.
 texts = st.lists(
@@ -36,7 +44,7 @@ def random_probabilities(text: str, seed: int) -> np.ndarray:
 
 
 def decode(
-    text: str, *pieces: tuple[str, int, float], threshold: float = 0.5, **options: Any
+    text: str, *pieces: tuple[str, int, float], threshold: float = 0.5, **shape: Any
 ) -> list[Span]:
     """Spans of a text in which each piece in turn has a label with a probability."""
     probabilities = np.zeros((len(text), len(NAMES)), dtype=np.float32)
@@ -48,7 +56,7 @@ def decode(
         probabilities[start:position] = 0
         probabilities[start:position, 0] = 1 - p
         probabilities[start:position, label] += p
-    return decode_spans(text, probabilities, NAMES, threshold=threshold, **options)
+    return decode_spans(text, probabilities, NAMES, threshold=threshold, shape=Shape(**shape))
 
 
 def covered(spans: list[Span]) -> set[int]:
@@ -60,7 +68,9 @@ def test_spans_are_pieces_of_the_page_sorted_and_apart(
     text: str, seed: int, threshold: float, min_gap: int
 ) -> None:
     probabilities = random_probabilities(text, seed)
-    spans = decode_spans(text, probabilities, NAMES, threshold=threshold, min_gap=min_gap)
+    spans = decode_spans(
+        text, probabilities, NAMES, threshold=threshold, shape=Shape(min_gap=min_gap)
+    )
     for span in spans:
         assert text[span.start : span.end] == span.text != ""
         assert span.label in LABELS
@@ -70,44 +80,35 @@ def test_spans_are_pieces_of_the_page_sorted_and_apart(
         assert before.end < after.start or before.label != after.label
 
 
-@given(
-    texts,
-    st.integers(0, 10**6),
-    st.floats(0.05, 1),
-    st.floats(0.05, 1),
-    st.floats(0.1, 1),
-    st.integers(0, 3),
-)
+@given(texts, st.integers(0, 10**6), st.floats(0.05, 1), st.floats(0.05, 1), shapes)
 def test_a_higher_threshold_cuts_a_subset(
-    text: str, seed: int, one: float, other: float, low_ratio: float, min_gap: int
+    text: str, seed: int, one: float, other: float, shape: Shape
 ) -> None:
     probabilities = random_probabilities(text, seed)
     low, high = (
-        covered(
-            decode_spans(
-                text,
-                probabilities,
-                NAMES,
-                threshold=threshold,
-                low_ratio=low_ratio,
-                min_gap=min_gap,
-            )
-        )
+        covered(decode_spans(text, probabilities, NAMES, threshold=threshold, shape=shape))
         for threshold in sorted((one, other))
     )
     assert high <= low
 
 
 @given(
-    texts, st.integers(0, 10**6), st.floats(0.05, 1), st.lists(st.sampled_from(LABELS)), st.data()
+    texts,
+    st.integers(0, 10**6),
+    st.floats(0.05, 1),
+    shapes,
+    st.lists(st.sampled_from(LABELS)),
+    st.data(),
 )
 def test_keeping_more_cuts_a_subset(
-    text: str, seed: int, threshold: float, keep: list[str], data: st.DataObject
+    text: str, seed: int, threshold: float, shape: Shape, keep: list[str], data: st.DataObject
 ) -> None:
     probabilities = random_probabilities(text, seed)
     more = [*keep, data.draw(st.sampled_from(LABELS))]
-    cut_more = decode_spans(text, probabilities, NAMES, threshold=threshold, keep=keep)
-    cut_less = decode_spans(text, probabilities, NAMES, threshold=threshold, keep=more)
+    cut_more, cut_less = (
+        decode_spans(text, probabilities, NAMES, threshold=threshold, keep=kept, shape=shape)
+        for kept in (keep, more)
+    )
     assert covered(cut_less) <= covered(cut_more)
     assert not {span.label for span in cut_less} & set(more)
 
@@ -118,7 +119,9 @@ def test_every_strong_character_is_cut_and_no_weak_one(
 ) -> None:
     probabilities = random_probabilities(text, seed)
     p_cut = probabilities[:, 1:].sum(axis=1)
-    is_cut = covered(decode_spans(text, probabilities, NAMES, threshold=threshold, min_gap=0))
+    is_cut = covered(
+        decode_spans(text, probabilities, NAMES, threshold=threshold, shape=Shape(min_gap=0))
+    )
     for i, char in enumerate(text):
         if not char.isspace():
             assert (i in is_cut) or p_cut[i] < threshold + 1e-6
@@ -289,6 +292,28 @@ def test_two_labels_are_enough() -> None:
     assert decode_spans("甲乙丙", probabilities, ("prose", "spam"), threshold=0.5) == [
         Span(1, 2, "spam", pytest.approx(0.9), "乙")
     ]
+
+
+def test_a_line_of_which_every_character_is_probably_spam_is_cut_as_a_whole() -> None:
+    text = "秋天来了\n作者：陈亮\n稻子黄了"
+    byline = ("作者：陈亮", AD, 0.97)
+    assert decode(text, byline, threshold=0.98) == []
+    assert decode(text, byline, threshold=0.98, line_bonus=0.0) == []
+    assert [s.text for s in decode(text, byline, threshold=0.98, line_bonus=1.0)] == [
+        "作者：陈亮\n"
+    ]
+    assert decode(text, byline, threshold=0.99, line_bonus=1.0) == []
+    # One character in doubt goes with its line; one that is surely prose keeps itself, and says
+    # of the line that it is not of one kind.
+    doubt = (("作者", AD, 0.97), ("：", AD, 0.6), ("陈亮", AD, 0.97))
+    assert [s.text for s in decode(text, *doubt, threshold=0.95, line_bonus=1.0)] == [
+        "作者：陈亮\n"
+    ]
+    prose = (("作者：", AD, 0.97), ("亮", AD, 0.97))
+    assert decode(text, *prose, threshold=0.98, line_bonus=1.0) == []
+    sure = (("作者：", AD, 0.999), ("亮", AD, 0.999))
+    spans = decode(text, *sure, threshold=0.9, line_bonus=1.0, min_gap=0)
+    assert [s.text for s in spans] == ["作者：", "亮"]
 
 
 def test_nothing_comes_of_nothing() -> None:

@@ -26,10 +26,10 @@ from filter.content_filter import ContentFilter
 from filter.decoder_settings import FORMAT, CurvePoint, DecoderSettings, Promise, read_decoder
 from filter.errors import UsageError
 from filter.language import han_share
+from filter.masks import Shape
 from training.calibration.bias import fit_bias, page_cost, pooled_cost
 from training.calibration.choice import (
-    LOW_RATIOS,
-    MIN_GAPS,
+    SHAPES,
     THRESHOLDS,
     check_pages,
     choose,
@@ -60,8 +60,7 @@ def calibrate(
     seed: int = 0,
     temperature: bool = True,
     bias: bool = False,
-    low_ratios: Sequence[float] = LOW_RATIOS,
-    min_gaps: Sequence[int] = MIN_GAPS,
+    shapes: Sequence[Shape] = SHAPES,
     sources: Sequence[str] | None = None,
     limit: int | None = None,
     text_key: str = "text",
@@ -84,8 +83,7 @@ def calibrate(
         seed: Of the draw of these.
         temperature: Whether to fit a temperature; the model's own stays if not.
         bias: Whether to choose a bias a label; the model's own stay if not.
-        low_ratios: Values to try of `low_ratio`.
-        min_gaps: Values to try of `min_gap`.
+        shapes: Values to try of `low_ratio`, `min_gap` and `line_bonus` together.
         sources: Only pages whose `source` is one of these.
         limit: At most so many pages of each file.
         text_key: The key that holds the page.
@@ -135,11 +133,8 @@ def calibrate(
             score_pages(part, filter_scorer(scorer), labels, min_han=settings.min_han)
             for part in (tuning, calibration)
         )
-    low_ratio, min_gap, _ = choose(scored_tuning, bounds, low_ratios=low_ratios, min_gaps=min_gaps)
-    sweep = [
-        measure(scored, threshold=threshold, low_ratio=low_ratio, min_gap=min_gap)
-        for threshold in THRESHOLDS
-    ]
+    shape, _ = choose(scored_tuning, bounds, shapes=shapes)
+    sweep = [measure(scored, threshold=threshold, shape=shape) for threshold in THRESHOLDS]
     point = promised(sweep, len(calibration), bounds)
     promise = Promise(
         method=METHOD,
@@ -155,8 +150,7 @@ def calibrate(
     settings = replace(
         settings,
         threshold=point.threshold,
-        low_ratio=low_ratio,
-        min_gap=min_gap,
+        **asdict(shape),
         promise=promise,
         curve=_curve(sweep, len(calibration)),
     )

@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import ROUND_CEILING, Context
+from itertools import product, starmap
 
 import numpy as np
 
 from filter.errors import UsageError, WinnowError
+from filter.masks import Shape
 from training.calibration.conformal import (
     corrected,
     lowest_threshold,
@@ -29,6 +32,19 @@ THRESHOLDS = tuple(
 )  # 0.018 to 0.999994, evenly in log odds
 LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95, 1.0)
 MIN_GAPS = (0, 1, 2, 3)
+LINE_BONUSES = (None, 0.0, 1.0)
+
+
+def all_shapes(
+    low_ratios: Iterable[float] = LOW_RATIOS,
+    min_gaps: Iterable[int] = MIN_GAPS,
+    line_bonuses: Iterable[float | None] = LINE_BONUSES,
+) -> tuple[Shape, ...]:
+    """Every combination of these settings."""
+    return tuple(starmap(Shape, product(low_ratios, min_gaps, line_bonuses)))
+
+
+SHAPES = all_shapes()
 
 
 def parted(
@@ -102,46 +118,43 @@ def choose(
     pages: Scored,
     bounds: Bounds,
     *,
-    low_ratios: Sequence[float] = LOW_RATIOS,
-    min_gaps: Sequence[int] = MIN_GAPS,
+    shapes: Sequence[Shape] = SHAPES,
     thresholds: Sequence[float] = THRESHOLDS,
-) -> tuple[float, int, Point]:
+) -> tuple[Shape, Point]:
     """The setting that finds most among those whose prose loss keeps within the bounds.
 
-    For each pair of the other two settings the lowest threshold that fits is what finds most:
-    a higher one cuts a subset. So it is searched by halving. Nothing is promised of it.
+    With each shape the lowest threshold that fits is what finds most: a higher one cuts a subset.
+    So it is searched by halving. Nothing is promised of it.
 
     Args:
         pages: Tuning pages.
         bounds: What may be lost of them.
-        low_ratios: Values to try.
-        min_gaps: Values to try.
+        shapes: To try.
         thresholds: Values to try.
 
     Returns:
-        The low ratio, the gap, and what the threshold costs and brings with them.
+        The shape, and what the threshold costs and brings with it.
 
     Raises:
         WinnowError: No threshold fits.
     """
     thresholds = sorted(thresholds)
-    best: tuple[float, int, Point] | None = None
+    best: tuple[Shape, Point] | None = None
     least: Point | None = None
-    for low_ratio in low_ratios:
-        for min_gap in min_gaps:
-            low, high = 0, len(thresholds)
-            found = None
-            while low < high:
-                middle = (low + high) // 2
-                point = measure(
-                    pages, threshold=thresholds[middle], low_ratio=low_ratio, min_gap=min_gap
-                )
-                if bounds.hold_for(point):
-                    found, high = point, middle
-                else:
-                    least, low = point, middle + 1
-            if found and (best is None or found.merit > best[2].merit):
-                best = (low_ratio, min_gap, found)
+    raised = {bonus: pages.raised(bonus) for bonus in {shape.line_bonus for shape in shapes}}
+    for shape in shapes:
+        scored, rest = raised[shape.line_bonus], replace(shape, line_bonus=None)
+        low, high = 0, len(thresholds)
+        found = None
+        while low < high:
+            middle = (low + high) // 2
+            point = measure(scored, threshold=thresholds[middle], shape=rest)
+            if bounds.hold_for(point):
+                found, high = point, middle
+            else:
+                least, low = point, middle + 1
+        if found and (best is None or found.merit > best[1].merit):
+            best = (shape, found)
     if best is None:
         assert least is not None
         raise WinnowError(

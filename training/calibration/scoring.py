@@ -8,16 +8,17 @@ promise is about.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from filter.content_filter import ContentFilter
-from filter.decoding import Lines, close_holes, hysteresis
 from filter.labels import IN_SENTENCE
 from filter.language import han_share
+from filter.lines import Lines, line_evidence
+from filter.masks import Shape, cut_solid
 from training.corpus.arrays import ignored_mask, label_array
 from training.corpus.records import LabelledPage
 
@@ -52,10 +53,16 @@ class Scored:
     labelled: NDArray[np.bool_]
     labels: tuple[str, ...]
 
-    def cut(self, *, threshold: float, low_ratio: float, min_gap: int) -> NDArray[np.bool_]:
+    def raised(self, line_bonus: float | None) -> Scored:
+        """The same characters after what their lines say as a whole."""
+        if line_bonus is None:
+            return self
+        return replace(self, p_spam=line_evidence(self.p_spam, self.line, line_bonus))
+
+    def cut(self, *, threshold: float, shape: Shape) -> NDArray[np.bool_]:
         """Which characters the decoder cuts, (n,); blanks count in no figure and are not here."""
-        weak, strong = self.p_spam >= low_ratio * threshold, self.p_spam >= threshold
-        return close_holes(hysteresis(weak, strong, self.edge), self.line, min_gap)
+        p = self.raised(shape.line_bonus).p_spam
+        return cut_solid(p, self.line, self.edge, threshold=threshold, shape=shape)
 
     def recalls(self, cut: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(1 + labels,) the share cut of each label, prose first; NaN where there is none."""
@@ -213,9 +220,9 @@ class Bounds:
         return ", ".join(f"{loss:.5f} of {words} ({bound:g})" for bound, loss, words in parts)
 
 
-def measure(pages: Scored, *, threshold: float, low_ratio: float, min_gap: int) -> Point:
+def measure(pages: Scored, *, threshold: float, shape: Shape) -> Point:
     """The costs and the gains of one setting."""
-    cut = pages.cut(threshold=threshold, low_ratio=low_ratio, min_gap=min_gap)
+    cut = pages.cut(threshold=threshold, shape=shape)
     recalls = pages.recalls(cut)
     inside = [i for i, name in enumerate(pages.labels, 1) if name in IN_SENTENCE]
     prose = pages.counted & (pages.gold == 0)

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.content_filter import ContentFilter
-from filter.decoding import Lines
 from filter.documents import Document
 from filter.language import han_share
+from filter.lines import Lines
 from filter.spans import Span
 from training.calibration.scoring import spam_probability
 from training.corpus.formats.label_studio import task

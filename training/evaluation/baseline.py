@@ -8,7 +8,7 @@ rest. It sees neither the sentence nor the page.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from filter.decoding import decode_spans
 from filter.errors import UsageError
 from filter.labels import LABELS, PROSE
+from filter.masks import Shape
 from filter.spans import Span
 from filter.tokenizer import code_points
 from training.calibration.choice import choose
@@ -87,7 +88,11 @@ class Baseline:
         return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def find_spans(
-        self, texts: Iterable[str], *, threshold: float, low_ratio: float = 0.5, min_gap: int = 1
+        self,
+        texts: Iterable[str],
+        *,
+        threshold: float,
+        shape: Shape = Shape(),  # noqa: B008
     ) -> Iterator[list[Span]]:
         """The spans of each page at a threshold, through the filter's own decoder."""
         for text in texts:
@@ -96,8 +101,7 @@ class Baseline:
                 self.predict_proba(text),
                 (PROSE, *self.labels),
                 threshold=threshold,
-                low_ratio=low_ratio,
-                min_gap=min_gap,
+                shape=shape,
             )
 
 
@@ -176,7 +180,7 @@ def baseline_figures(
     """The baseline treated as a model is: settings chosen on `tune` and `prose`, judged on `test`.
 
     Returns:
-        `threshold`, `low_ratio`, `min_gap`, and the parts of `training.evaluation.evaluate.report`.
+        `threshold`, those of the shape, and the parts of `training.evaluation.evaluate.report`.
 
     Raises:
         WinnowError: No threshold keeps the prose loss within its bounds.
@@ -187,7 +191,7 @@ def baseline_figures(
     # Its probabilities crowd near 0 and 1: thresholds go where they are.
     tail = 1 - np.geomspace(1e-7, 1, 400)
     scores = np.unique(np.quantile(pages.p_spam, tail))
-    low_ratio, min_gap, point = choose(
+    shape, point = choose(
         pages,
         bounds,
         thresholds=[*scores[scores > 0].tolist(), 1.0],
@@ -195,12 +199,10 @@ def baseline_figures(
     cut = baseline.find_spans(
         (page.text for page in test),
         threshold=point.threshold,
-        low_ratio=low_ratio,
-        min_gap=min_gap,
+        shape=shape,
     )
     return {
         "threshold": point.threshold,
-        "low_ratio": low_ratio,
-        "min_gap": min_gap,
+        **asdict(shape),
         **report(test, cut, baseline.labels, draws=draws),
     }

@@ -142,12 +142,7 @@ class Reference:
         return score_pages(self.pages, scorer, self.labels, min_han=self.settings.min_han)
 
     def _point(self, scored: Scored) -> Point:
-        return measure(
-            scored,
-            threshold=self.settings.threshold,
-            low_ratio=self.settings.low_ratio,
-            min_gap=self.settings.min_gap,
-        )
+        return measure(scored, threshold=self.settings.threshold, shape=self.settings.shape)
 
     def _milliseconds(self, path: Path) -> float:
         """Processor time of a window, which on one thread is what it costs a machine at work."""

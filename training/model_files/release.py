@@ -22,9 +22,10 @@ import yaml
 
 from filter.cli.app import run_script
 from filter.errors import UsageError
+from filter.masks import Shape
 from filter.tokenizer import PageTokenizer
 from training.calibration.calibrate import calibrate
-from training.calibration.choice import LOW_RATIOS, MIN_GAPS
+from training.calibration.choice import LINE_BONUSES, LOW_RATIOS, MIN_GAPS, SHAPES, all_shapes
 from training.calibration.scoring import Bounds
 from training.config import TrainConfig
 from training.config_files import data_paths, load_config, read_yaml
@@ -72,8 +73,7 @@ def release(
     calibration: Sequence[Path] = (),
     card: Mapping[str, Any] | None = None,
     bounds: Bounds = BOUNDS,
-    low_ratios: Sequence[float] = LOW_RATIOS,
-    min_gaps: Sequence[int] = MIN_GAPS,
+    shapes: Sequence[Shape] = SHAPES,
     calibration_share: float = 0.5,
     baseline_characters: int = 1_000_000,
 ) -> dict[str, Any]:
@@ -86,8 +86,7 @@ def release(
         calibration: files to calibrate on besides the run's tuning pages and held-out prose.
         card: what the card says that the run cannot know, as `write_card` takes it.
         bounds: what may be lost; that of a page is promised.
-        low_ratios: values to try of `low_ratio`.
-        min_gaps: values to try of `min_gap`.
+        shapes: values to try of `low_ratio`, `min_gap` and `line_bonus` together.
         calibration_share: share of the pages that the threshold is chosen on.
         baseline_characters: what the linear baseline learns from; 0 leaves it out.
 
@@ -116,8 +115,7 @@ def release(
             max_plain_prose_loss=bounds.plain,
             calibration_share=calibration_share,
             bias=False,  # too few labelled pages to choose one a label
-            low_ratios=low_ratios,
-            min_gaps=min_gaps,
+            shapes=shapes,
         )
         logger.info("calibrated: %s", settings["at"])
         metrics = {"development pages": evaluate(model, test)}
@@ -190,6 +188,9 @@ def main(
     min_gap: Annotated[
         list[int] | None, typer.Option(help="Value to try; repeat it. All by default.")
     ] = None,
+    line_bonus: Annotated[
+        list[float] | None, typer.Option(help="Value to try; repeat it. All by default.")
+    ] = None,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,
     baseline_characters: Annotated[int, typer.Option(help="0 leaves it out.")] = 1_000_000,
 ) -> None:
@@ -211,8 +212,7 @@ def main(
         bounds=Bounds(
             page=max_prose_loss, labelled=max_labelled_prose_loss, plain=max_plain_prose_loss
         ),
-        low_ratios=low_ratio or LOW_RATIOS,
-        min_gaps=min_gap or MIN_GAPS,
+        shapes=all_shapes(low_ratio or LOW_RATIOS, min_gap or MIN_GAPS, line_bonus or LINE_BONUSES),
         calibration_share=calibration_share,
         baseline_characters=baseline_characters,
     )

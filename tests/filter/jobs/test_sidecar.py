@@ -22,8 +22,10 @@ from filter.jobs.sidecar import (
     read_description,
     write_description,
 )
+from filter.masks import Shape
 
 LABELS = ("prose", "keyword", "ad", "noise")
+SHAPE = Shape(low_ratio=0.6, min_gap=2, line_bonus=1.0)
 GRID = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.99)
 
 
@@ -33,8 +35,7 @@ def sidecar(**settings: Any) -> Sidecar:
         "keep": (),
         "thresholds": GRID,
         "threshold": 0.5,
-        "low_ratio": 0.6,
-        "min_gap": 2,
+        "shape": SHAPE,
         "min_han": 0.0,
     }
     return Sidecar(**{**defaults, **settings})
@@ -62,7 +63,7 @@ def test_pieces_that_reach_a_threshold_are_what_is_cut_at_it(page: Any, keep: An
     assert len(characters(found)) == sum(end - start for start, end, *_ in found)
     for threshold in GRID:
         spans = decode_spans(
-            text, probabilities, LABELS, threshold=threshold, keep=keep, low_ratio=0.6, min_gap=2
+            text, probabilities, LABELS, threshold=threshold, keep=keep, shape=SHAPE
         )
         reached = [piece for piece in found if piece[3] >= threshold]
         assert characters(reached) == characters((span.start, span.end) for span in spans)
@@ -81,7 +82,7 @@ def test_pages_that_are_not_chinese_have_no_pieces() -> None:
 
 def filter_with(curve: tuple[float, ...], threshold: float) -> Any:
     points = tuple(CurvePoint(point, 0.1, 0.1) for point in curve)
-    settings = DecoderSettings(curve=points, min_han=0.2, low_ratio=0.9, min_gap=3)
+    settings = DecoderSettings(curve=points, min_han=0.2, low_ratio=0.9, min_gap=3, line_bonus=0.5)
     return SimpleNamespace(decoder=settings, labels=LABELS, keep=("ad",), threshold=threshold)
 
 
@@ -89,7 +90,7 @@ def test_the_grid_is_the_model_s_curve_from_the_floor_on_and_the_own_threshold()
     made = Sidecar.of(filter_with((0.05, 0.2, 0.7), 0.4))
     assert made.thresholds == (0.2, 0.4, 0.7)
     assert (made.threshold, made.keep, made.min_han) == (0.4, ("ad",), 0.2)
-    assert (made.low_ratio, made.min_gap) == (0.9, 3)
+    assert made.shape == Shape(low_ratio=0.9, min_gap=3, line_bonus=0.5)
     assert Sidecar.of(filter_with((0.05, 0.2), 0.01)).thresholds == (0.01, 0.2)
     assert Sidecar.of(filter_with((0.05, 0.2), 0.2), floor=0.01).thresholds == (0.05, 0.2)
 
@@ -103,7 +104,7 @@ def test_the_description_reads_back(tmp_path: Path) -> None:
     made_by = {"winnow": "1", "engine": "onnx/int8/cpu", "model": "0123"}
     write_description(tmp_path / "a", sidecar(keep=("ad",)), {**made_by, "more": 1})
     assert read_description(tmp_path / "a" / "winnow.json") == (sidecar(keep=("ad",)), made_by)
-    for data in ("", "[]", json.dumps({"format": 1}), json.dumps({"format": 9})):
+    for data in ("", "[]", json.dumps({"format": 2}), json.dumps({"format": 9})):
         (tmp_path / "winnow.json").write_text(data)
         with pytest.raises(UsageError, match=r"winnow\.json: does not describe attribute files"):
             read_description(tmp_path / "winnow.json")

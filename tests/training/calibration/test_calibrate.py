@@ -14,7 +14,7 @@ from filter import ContentFilter
 from filter.decoder_settings import read_decoder
 from filter.errors import UsageError, WinnowError
 from training.calibration.calibrate import calibrate
-from training.calibration.choice import THRESHOLDS, fingerprint, parted
+from training.calibration.choice import THRESHOLDS, all_shapes, fingerprint, parted
 from training.corpus.arrays import ignored_mask
 from training.corpus.records import read_corpora
 
@@ -54,13 +54,22 @@ def test_the_settings_written_do_what_was_measured_and_promised(
 ) -> None:
     model = copy_model(temperature=60.0)  # as it is, the tiny model is sure of everything
     result = calibrate(
-        model, [labelled, prose], max_prose_loss=0.5, temperature=False, low_ratios=[0.8, 1.0],
-        seed=3,
+        model, [labelled, prose], max_prose_loss=0.5, temperature=False,
+        shapes=all_shapes([0.8, 1.0], [1], [0.25]), seed=3,
     )  # fmt: skip
     decoder = read_decoder(model / "decoder.json")
-    for name in ("threshold", "low_ratio", "min_gap", "temperature", "window", "overlap"):
+    for name in (
+        "threshold",
+        "low_ratio",
+        "min_gap",
+        "line_bonus",
+        "temperature",
+        "window",
+        "overlap",
+    ):
         assert getattr(decoder, name) == result[name]
     assert (decoder.window, decoder.overlap, decoder.temperature) == (48, 12, 60)
+    assert decoder.line_bonus == result["line_bonus"] == 0.25
     assert [point.threshold for point in decoder.curve] == list(THRESHOLDS)
 
     pages = list(read_corpora([labelled, prose]))
@@ -102,7 +111,7 @@ def test_the_settings_written_do_what_was_measured_and_promised(
 def test_a_temperature_and_biases_are_fitted_written_and_used(
     copy_model: CopyModel, labelled: Path, prose: Path
 ) -> None:
-    options: dict[str, Any] = {"max_prose_loss": 0.9, "low_ratios": [1.0], "min_gaps": [0]}
+    options: dict[str, Any] = {"max_prose_loss": 0.9, "shapes": all_shapes([1.0], [0], [None])}
     losses: dict[bool, list[float]] = {}
     for fit in (False, True):
         model = copy_model(f"fit-{fit}", temperature=0.2, bias={"ad": 1.0})

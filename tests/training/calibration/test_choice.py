@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from filter.errors import UsageError, WinnowError
 from filter.labels import LABELS
-from training.calibration.choice import check_pages, choose, fingerprint, parted, promised
+from filter.masks import Shape
+from training.calibration.choice import (
+    LOW_RATIOS,
+    check_pages,
+    choose,
+    fingerprint,
+    parted,
+    promised,
+)
 from training.calibration.conformal import smallest_bound
 from training.calibration.scoring import Bounds, Point, Scored
 from training.corpus.records import LabelledPage
@@ -39,11 +47,12 @@ def test_the_lowest_threshold_within_all_bounds_is_chosen() -> None:
         [(0.3, 0), (0.05, 0), (0.05, 0), (0.05, 0)],
     )
     grid: dict[str, Any] = {
-        "thresholds": [0.01, 0.08, 0.2, 0.32, 0.4, 0.8], "low_ratios": [1.0], "min_gaps": [0]
-    }  # fmt: skip
+        "thresholds": [0.01, 0.08, 0.2, 0.32, 0.4, 0.8],
+        "shapes": [Shape(low_ratio=1.0, min_gap=0)],
+    }
 
     def threshold(page: float, labelled: float | None = None, plain: float | None = None) -> float:
-        return choose(pages, Bounds(page=page, labelled=labelled, plain=plain), **grid)[2].threshold
+        return choose(pages, Bounds(page=page, labelled=labelled, plain=plain), **grid)[1].threshold
 
     assert threshold(1) == 0.01
     assert threshold(0.7) == 0.08  # (1 + 1/4) / 2
@@ -58,9 +67,10 @@ def test_the_lowest_threshold_within_all_bounds_is_chosen() -> None:
 
 def test_the_other_settings_are_chosen_by_what_they_find() -> None:
     line = [(0.9, 1), (0.3, 1), (0.9, 1), (0.0, 0), (0.0, 0), (0.4, 0)]
-    low_ratio, _, point = choose(scored(line, one_line=True), Bounds(page=0), min_gaps=[0])
+    shapes = [Shape(low_ratio=low_ratio, min_gap=0) for low_ratio in LOW_RATIOS]
+    shape, point = choose(scored(line, one_line=True), Bounds(page=0), shapes=shapes)
     assert point.recall == 1
-    assert low_ratio * point.threshold <= 0.3 < 0.4 < point.threshold
+    assert shape.low_ratio * point.threshold <= 0.3 < 0.4 < point.threshold
 
 
 def test_bounds_that_cannot_be_kept_are_told() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from filter.decoding import decode_spans
 from filter.labels import LABELS, PROSE
+from filter.masks import Shape
 from training.calibration.conformal import corrected, lowest_threshold, pages_needed, smallest_bound
 from training.calibration.scoring import measure, score_pages
 from training.calibration.simulation import population, simulate, table
@@ -69,15 +70,18 @@ def scored_pages(draw: st.DrawFn) -> tuple[list[LabelledPage], list[np.ndarray]]
 @given(
     scored_pages(),
     st.lists(st.floats(0.01, 1), min_size=2, max_size=6),
-    st.sampled_from([0.1, 0.5, 1.0]),
-    st.integers(0, 3),
+    st.builds(
+        Shape,
+        low_ratio=st.sampled_from([0.1, 0.5, 1.0]),
+        min_gap=st.integers(0, 3),
+        line_bonus=st.sampled_from([None, -1.0, 1.0]),
+    ),
     st.sampled_from([(), ("ad",), ("noise", "keyword")]),
 )
 def test_what_a_higher_threshold_cuts_is_a_subset_and_no_page_loses_more(
     drawn: tuple[list[LabelledPage], list[np.ndarray]],
     thresholds: list[float],
-    low_ratio: float,
-    min_gap: int,
+    shape: Shape,
     keep: tuple[str, ...],
 ) -> None:
     pages, probabilities = drawn
@@ -87,9 +91,8 @@ def test_what_a_higher_threshold_cuts_is_a_subset_and_no_page_loses_more(
         cut = []
         for page, rows in zip(pages, probabilities, strict=True):
             spans = decode_spans(
-                page.text, rows, NAMES, threshold=threshold, keep=keep, low_ratio=low_ratio,
-                min_gap=min_gap,
-            )  # fmt: skip
+                page.text, rows, NAMES, threshold=threshold, keep=keep, shape=shape
+            )
             cut.append({i for span in spans for i in range(span.start, span.end)})
         if before is not None:
             assert all(now <= then for now, then in zip(cut, before, strict=True))
@@ -101,10 +104,9 @@ def test_what_a_higher_threshold_cuts_is_a_subset_and_no_page_loses_more(
             prose = np.flatnonzero(~ignored_mask(page))
             losses.append(sum(i in gone for i in prose) / len(prose) if len(prose) else 0.0)
         scored = score_pages(pages, lambda _: iter(probabilities), LABELS)
-        setting = {"threshold": threshold, "low_ratio": low_ratio, "min_gap": min_gap}
-        found = scored.page_losses(scored.cut(**setting))  # type: ignore[arg-type]  # an int and floats
+        found = scored.page_losses(scored.cut(threshold=threshold, shape=shape))
         assert found == pytest.approx(losses)
-        point = measure(scored, **setting)  # type: ignore[arg-type]  # an int and floats
+        point = measure(scored, threshold=threshold, shape=shape)
         assert point.page_loss == pytest.approx(np.mean(losses))
         if losses_before is not None:
             assert (found <= losses_before).all()

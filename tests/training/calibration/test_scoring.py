@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +11,13 @@ from hypothesis import strategies as st
 
 from filter.decoding import decode_spans
 from filter.labels import LABELS, PROSE
+from filter.masks import Shape
 from filter.spans import Span
 from training.calibration.scoring import measure, score_pages
 from training.corpus.records import LabelledPage
 from training.evaluation.evaluate import report
 
+PLAIN = Shape(low_ratio=1, min_gap=0)
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -43,9 +44,18 @@ pages = st.lists(
 )
 
 
-@given(pages, st.sampled_from([0.3, 0.5, 0.7]), st.sampled_from([0.3, 1.0]), st.integers(0, 2))
+@given(
+    pages,
+    st.sampled_from([0.3, 0.5, 0.7]),
+    st.builds(
+        Shape,
+        low_ratio=st.sampled_from([0.3, 1.0]),
+        min_gap=st.integers(0, 2),
+        line_bonus=st.sampled_from([None, 0.0, 1.5]),
+    ),
+)
 def test_the_figures_are_those_of_the_decoder(
-    drawn: list[list[tuple[str, float, bool]]], threshold: float, low_ratio: float, min_gap: int
+    drawn: list[list[tuple[str, float, bool]]], threshold: float, shape: Shape
 ) -> None:
     labelled, rows = [], []
     for characters in drawn:
@@ -53,10 +63,10 @@ def test_the_figures_are_those_of_the_decoder(
         spans = [Span(i, i + 1, "keyword") for i, (_, _, spam) in enumerate(characters) if spam]
         labelled.append(LabelledPage("p", text, spans))
         rows.append(rows_of([p for _, p, _ in characters]))
-    setting: dict[str, Any] = {"threshold": threshold, "low_ratio": low_ratio, "min_gap": min_gap}
-    point = measure(score_pages(labelled, fixed(rows), LABELS), **setting)
+    scored = score_pages(labelled, fixed(rows), LABELS)
+    point = measure(scored, threshold=threshold, shape=shape)
     cut = [
-        decode_spans(page.text, own, (PROSE, *LABELS), **setting)
+        decode_spans(page.text, own, (PROSE, *LABELS), threshold=threshold, shape=shape)
         for page, own in zip(labelled, rows, strict=True)
     ]
     expected = report(labelled, cut, LABELS, draws=0)["labelled"]
@@ -78,7 +88,7 @@ def test_plain_prose_counts_for_the_page_loss_and_not_among_labelled_pages() -> 
         LabelledPage("d", "", [], labelled=False),
     ]
     rows = [rows_of(p) for p in ([0.9, 0.1, 0.9, 0.1], [0.9, 0.9], [0.9, 0.9], [])]
-    point = measure(score_pages(data, fixed(rows), LABELS), threshold=0.5, low_ratio=1, min_gap=0)
+    point = measure(score_pages(data, fixed(rows), LABELS), threshold=0.5, shape=PLAIN)
     assert point.page_loss == pytest.approx((0.5 + 1 + 0 + 0) / 4)
     assert point.prose_loss == pytest.approx(3 / 4)
     assert point.labelled_prose_loss == pytest.approx(1 / 2)
@@ -89,19 +99,19 @@ def test_a_page_that_the_filter_passes_as_not_chinese_loses_nothing() -> None:
     data = [LabelledPage("a", "hello", [], labelled=False), LabelledPage("b", "你好", [])]
     rows = [rows_of([0.9] * 5), rows_of([0.9] * 2)]
     scored = score_pages(data, fixed(rows), LABELS, min_han=0.2)
-    cut = scored.cut(threshold=0.01, low_ratio=1, min_gap=0)
+    cut = scored.cut(threshold=0.01, shape=PLAIN)
     assert scored.page_losses(cut).tolist() == [0, 1]
 
 
 def test_labels_are_the_users_own() -> None:
     data = [LabelledPage("a", "一二三四", [Span(0, 1, "spam"), Span(1, 2, "trade")])]
     scored = score_pages(data, fixed([rows_of([0.9, 0.1, 0.1, 0.1], 2)]), ("spam", "trade"))
-    point = measure(scored, threshold=0.5, low_ratio=1, min_gap=0)
+    point = measure(scored, threshold=0.5, shape=PLAIN)
     assert point.in_sentence_recall is None
     assert point.macro_recall == point.merit == 0.5
     assert scored.spam_pages == 1
 
 
 def test_no_pages_are_no_figures() -> None:
-    point = measure(score_pages([], fixed([]), LABELS), threshold=0.5, low_ratio=1, min_gap=0)
+    point = measure(score_pages([], fixed([]), LABELS), threshold=0.5, shape=PLAIN)
     assert (point.page_loss, point.prose_loss, point.recall, point.merit) == (0, None, None, 0)

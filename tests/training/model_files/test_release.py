@@ -12,6 +12,7 @@ import pytest
 
 from filter.decoder_settings import read_decoder
 from filter.errors import UsageError
+from filter.masks import Shape
 from filter.model_directory import read_model_directory
 from training.calibration.scoring import Bounds
 from training.config_files import load_config, write_yaml
@@ -73,7 +74,7 @@ def test_a_run_becomes_a_model_directory(
         test=[tmp_path / "data" / "tune.jsonl"],
         card={"name": "ours"},
         bounds=bounds,
-        low_ratios=[0.85],
+        shapes=[Shape(low_ratio=0.85, line_bonus=-3.0)],
     )
     # The baseline is held to the bounds that the model is.
     assert asked["bounds"] is bounds
@@ -83,7 +84,7 @@ def test_a_run_becomes_a_model_directory(
     model = read_model_directory(output)
     assert set(model.onnx) == {"int8"}
     decoder = read_decoder(output / "decoder.json")
-    assert decoder.low_ratio == 0.85
+    assert decoder.shape == Shape(low_ratio=0.85, line_bonus=-3.0)
     promise = decoder.promise
     assert promise is not None
     assert (promise.max_prose_loss, promise.pages) == (0.9, 8)

@@ -1,0 +1,152 @@
+"""Which characters are cut: operators on masks, all of them increasing.
+
+More probability, or a lower threshold, never cuts less; `filter.decoding` says in which order they
+come.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filter.lines import Lines, Mask
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How far what one character says reaches to others.
+
+    Attributes:
+        low_ratio: Share of the threshold down to which a run extends to the end of a clause.
+        min_gap: Longest hole, in characters that are not blank, that is cut with its two sides.
+        line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
+            every character speak for itself.
+    """
+
+    low_ratio: float = 0.5
+    min_gap: int = 1
+    line_bonus: float | None = None
+
+
+def cut_mask(
+    lines: Lines,
+    solid_p: NDArray[np.float32],
+    *,
+    threshold: float,
+    shape: Shape,
+    found_blank: Mask,
+) -> Mask:
+    """Which characters are cut.
+
+    Args:
+        lines: Blanks and lines of the page.
+        solid_p: (solid,) probability that a character which is not blank is to be cut.
+        threshold: Probability that a run must reach.
+        shape: How far it extends.
+        found_blank: (n,) blanks that are spam in their own right; ignored elsewhere.
+
+    Returns:
+        (n,) mask.
+    """
+    mask = found_blank & lines.is_blank & ~lines.is_break
+    # A blank neither breaks a run nor starts one: runs are looked for as if there were none.
+    mask[lines.solid] = cut_solid(
+        solid_p, lines.line[lines.solid], lines.edge, threshold=threshold, shape=shape
+    )
+    return mask | _blanks_between(lines, mask) | _whole_lines(lines, mask)
+
+
+def cut_solid(
+    p: NDArray[np.float32],
+    line: NDArray[np.int32],
+    edge: Mask,
+    *,
+    threshold: float,
+    shape: Shape,
+) -> Mask:
+    """Which characters are cut, blanks left aside; (n,), (n,) and (n + 1,) to (n,)."""
+    strong = hysteresis(p >= shape.low_ratio * threshold, p >= threshold, edge)
+    return close_holes(strong, line, shape.min_gap)
+
+
+def hysteresis(weak: Mask, strong: Mask, edge: Mask) -> Mask:
+    """From the first to the last of `strong` in each run of `weak`, and on to its last edges.
+
+    Where probability fades in the middle of a clause, nothing says where the prose begins; the end
+    of a clause or of a line does.
+
+    Args:
+        weak: (n,) characters to which a run may extend.
+        strong: (n,) characters that are cut in any case, all of them weak.
+        edge: (n + 1,) where a clause or a line begins or ends, the two ends among them.
+
+    Returns:
+        (n,) mask.
+    """
+    bounds = np.flatnonzero(np.diff(weak, prepend=False, append=False))
+    starts, ends = bounds[::2], bounds[1::2]
+    place = np.flatnonzero(strong)
+    first = np.searchsorted(place, starts)
+    last = np.searchsorted(place, ends) - 1
+    held = first <= last
+    starts, ends = starts[held], ends[held]
+    core_start, core_end = place[first[held]], place[last[held]] + 1
+    edges = np.flatnonzero(edge)
+    to_left = edges[np.searchsorted(edges, starts)]
+    to_right = edges[np.searchsorted(edges, ends, side="right") - 1]
+    left, right = np.minimum(to_left, core_start), np.maximum(to_right, core_end)
+    return _between(left - 1, right, len(weak))
+
+
+def close_holes(mask: Mask, line: NDArray[np.int32], longest: int) -> Mask:
+    """Fill holes of at most `longest` characters whose two sides stand in one line; both (n,)."""
+    ones = np.flatnonzero(mask)
+    hole = np.diff(ones) - 1
+    fill = (hole > 0) & (hole <= longest) & (line[ones[:-1]] == line[ones[1:]])
+    return mask | _between(ones[:-1][fill], ones[1:][fill], len(mask))
+
+
+def _between(left: NDArray[np.intp], right: NDArray[np.intp], length: int) -> Mask:
+    """(length,) what lies strictly between each of `left` and its `right`; none overlap."""
+    change = np.zeros(length + 1, dtype=np.int8)
+    change[left + 1] += 1
+    change[right] -= 1
+    inside: Mask = np.cumsum(change[:-1], dtype=np.int8) > 0
+    return inside
+
+
+def _whole(lines: Lines, mask: Mask) -> Mask:
+    """(lines,) lines that hold characters, all of which are cut."""
+    n_lines = int(lines.line[-1]) + 1
+    solid = np.bincount(lines.line[lines.solid], minlength=n_lines)
+    is_cut = np.bincount(lines.line[lines.solid[mask[lines.solid]]], minlength=n_lines)
+    whole: Mask = (solid > 0) & (solid == is_cut)
+    return whole
+
+
+def _blanks_between(lines: Lines, mask: Mask) -> Mask:
+    """Blanks between two cut characters; across a line break only after a line that is cut whole.
+
+    Were it otherwise, spam at the end of one paragraph and at the head of the next would glue the
+    two paragraphs together.
+    """
+    left, right = lines.solid[:-1], lines.solid[1:]
+    bridged = mask[left] & mask[right] & (right - left > 1)
+    is_same_line = lines.line[left] == lines.line[right]
+    bridged &= is_same_line | _whole(lines, mask)[lines.line[left]]
+    return _between(left[bridged], right[bridged], len(mask))
+
+
+def _whole_lines(lines: Lines, mask: Mask) -> Mask:
+    """All of the lines that are cut whole, line break included; a last line that has none takes
+    the one before it."""
+    whole = _whole(lines, mask)
+    result: Mask = whole[lines.line]
+    last = int(lines.line[-1])
+    if whole[last] and last > 0 and not lines.is_break[-1]:
+        # Only its break: the line before it may have blanks of its own at its end.
+        first = int(np.searchsorted(lines.line, last))
+        result[:first] |= (lines.line[:first] == last - 1) & lines.is_break[:first]
+    return result
