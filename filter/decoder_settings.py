@@ -82,6 +82,8 @@ class DecoderSettings:
         min_gap: Longest hole, in characters, that is cut with its two sides.
         line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
             every character speak for itself.
+        repeat_bonus: Nats that a string which comes again on the page has beyond the mean of its
+            characters in all its places; None lets every place speak for itself.
         temperature: Divides the logits: calibrates the probabilities.
         bias: Nats added to the logits of labels, by name, after the temperature.
         min_han: Share of Han characters among the letters of a page below which it is passed as it
@@ -96,6 +98,7 @@ class DecoderSettings:
     low_ratio: float = 0.5
     min_gap: int = 1
     line_bonus: float | None = None
+    repeat_bonus: float | None = None
     temperature: float = 1.0
     bias: dict[str, float] = field(default_factory=dict)
     min_han: float = 0.0
@@ -105,7 +108,7 @@ class DecoderSettings:
     @property
     def shape(self) -> Shape:
         """Those settings that say how far a run extends."""
-        return Shape(self.low_ratio, self.min_gap, self.line_bonus)
+        return Shape(self.low_ratio, self.min_gap, self.line_bonus, self.repeat_bonus)
 
     def threshold_at(self, max_prose_loss: float) -> float:
         """The lowest threshold of the curve that keeps the prose loss within `max_prose_loss`.
@@ -175,8 +178,9 @@ def read_decoder(path: Path) -> DecoderSettings:
     _check_number(path, values, "threshold", low=0, high=1, above=True)
     _check_number(path, values, "low_ratio", low=0, high=1, above=True)
     _check_number(path, values, "min_gap", whole=True, low=0)
-    if values.get("line_bonus") is not None:
-        _check_number(path, values, "line_bonus", low=-100, high=100)
+    for key in ("line_bonus", "repeat_bonus"):
+        if values.get(key) is not None:
+            _check_number(path, values, key, low=-100, high=100)
     _check_number(path, values, "temperature", low=0, above=True)
     _check_number(path, values, "min_han", low=0, high=1)
     bias = values.get("bias", {})

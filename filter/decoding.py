@@ -2,7 +2,8 @@
 
 Which characters are cut is settled first, from the summed probability of the labels to be cut, by
 operators that are all increasing: more probability, or a lower threshold, never cuts less.
-    1. lines: what a line says as a whole raises its characters (`line_bonus`);
+    1. evidence: what a line says as a whole, and a string in all its places, raises their
+       characters (`line_bonus`, `repeat_bonus`);
     2. hysteresis: what reaches `threshold`, and what lies above `low_ratio * threshold` around it
        as far as the last end of a clause or a line;
     3. closing: holes of at most `min_gap` characters inside a line;
@@ -19,16 +20,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from filter.evidence import most_evidence, with_evidence
 from filter.labels import NOISE
-from filter.lines import Lines, Mask, line_evidence
+from filter.lines import Lines, Mask
 from filter.masks import Shape, cut_mask
 from filter.spans import Span
 
 SWITCH_COST = 3.0
 """Nats of evidence that a change of label inside a line must bring, so that labels do not flicker
 from character to character."""
-
-_ONE = np.zeros(1, dtype=np.int32)
 
 DEFAULT_SHAPE = Shape()
 
@@ -92,13 +92,13 @@ class CutPage:
         """Whether anything is cut at a threshold."""
         if not (self._text and self._labels):
             return False
-        if self._p_cut.max() >= threshold:
-            return True
+        most = float(self._p_cut.max())
         # Most pages are told apart from those with something without a look at their lines.
-        bonus = self._shape.line_bonus
-        if bonus is None or line_evidence(self._p_cut.max(keepdims=True), _ONE, bonus) < threshold:
-            return False
-        return len(self._solid_p) > 0 and bool(self._solid_p.max() >= threshold)
+        return most >= threshold or (
+            most_evidence(most, self._shape) >= threshold
+            and len(self._solid_p) > 0
+            and bool(self._solid_p.max() >= threshold)
+        )
 
     def mask(self, threshold: float) -> Mask:
         """(n,) characters that are cut at a threshold, which something must reach."""
@@ -136,10 +136,14 @@ class CutPage:
 
     @cached_property
     def _solid_p(self) -> NDArray[np.float32]:
-        """(solid,) probability that a character is cut, its line's say included."""
-        p = self._p_cut[self._lines.solid]
-        bonus = self._shape.line_bonus
-        return p if bonus is None else line_evidence(p, self._lines.line[self._lines.solid], bonus)
+        """(solid,) probability that a character is cut, with what others say of it."""
+        solid = self._lines.solid
+        return with_evidence(
+            self._p_cut[solid],
+            codes=self._lines.codes[solid],
+            line=self._lines.line[solid],
+            shape=self._shape,
+        )
 
     @cached_property
     def _is_noise(self) -> Mask:

@@ -23,11 +23,14 @@ class Shape:
         min_gap: Longest hole, in characters that are not blank, that is cut with its two sides.
         line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
             every character speak for itself.
+        repeat_bonus: Nats that a string which comes again has beyond the mean of its characters in
+            all its places; None lets every place speak for itself.
     """
 
     low_ratio: float = 0.5
     min_gap: int = 1
     line_bonus: float | None = None
+    repeat_bonus: float | None = None
 
 
 def cut_mask(

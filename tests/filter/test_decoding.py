@@ -23,6 +23,7 @@ shapes = st.builds(
     low_ratio=st.floats(0.1, 1),
     min_gap=st.integers(0, 3),
     line_bonus=st.none() | st.floats(-2, 4),
+    repeat_bonus=st.none() | st.floats(-2, 4),
 )
 
 # Joined from a list: `st.text` would merge the two and hardly ever draw a blank.
@@ -314,6 +315,21 @@ def test_a_line_of_which_every_character_is_probably_spam_is_cut_as_a_whole() ->
     sure = (("作者：", AD, 0.999), ("亮", AD, 0.999))
     spans = decode(text, *sure, threshold=0.9, line_bonus=1.0, min_gap=0)
     assert [s.text for s in spans] == ["作者：", "亮"]
+
+
+def test_a_string_that_is_spam_in_most_of_its_places_is_cut_in_all() -> None:
+    text = "秋天轴承价格来了，稻子轴承价格黄了，大家轴承价格收工。"
+    places = [("轴承价格", KEYWORD, p) for p in (0.999, 0.9, 0.999)]
+    assert len(decode(text, *places, threshold=0.99)) == 2
+    spans = decode(text, *places, threshold=0.99, repeat_bonus=0.0)
+    assert [span.text for span in spans] == ["轴承价格"] * 3
+    # What is prose in most of its places is prose; surely so in one, it stays there in any case.
+    seldom = [("轴承价格", KEYWORD, p) for p in (0.999, 0.01, 0.02)]
+    assert len(decode(text, *seldom, threshold=0.99, repeat_bonus=2.0)) == 1
+    often = [("轴承价格", KEYWORD, p) for p in (0.999, 0.001, 0.999)]
+    assert len(decode(text, *often, threshold=0.99, repeat_bonus=4.0)) == 2
+    once = [("轴承价格", KEYWORD, 0.95)]
+    assert decode("秋天轴承价格来了", *once, threshold=0.96, repeat_bonus=4.0) == []
 
 
 def test_nothing_comes_of_nothing() -> None:

@@ -189,6 +189,7 @@ def test_an_unknown_key_gets_the_nearest_name(directory: Path) -> None:
         ("low_ratio", -0.1, "low_ratio must be"),
         ("min_gap", -1, "min_gap must be"),
         ("line_bonus", "1", "line_bonus must be a number of at least -100"),
+        ("repeat_bonus", 101, "repeat_bonus must be a number of at least -100 and at most 100"),
         ("temperature", 0, "temperature must be a number above 0, not 0"),
         ("temperature", float("nan"), "not nan"),
         ("curve", {}, "curve must be a list"),

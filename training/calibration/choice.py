@@ -33,15 +33,17 @@ THRESHOLDS = tuple(
 LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95, 1.0)
 MIN_GAPS = (0, 1, 2, 3)
 LINE_BONUSES = (None, 0.0, 1.0)
+REPEAT_BONUSES = (None, 0.0, 1.0)
 
 
 def all_shapes(
     low_ratios: Iterable[float] = LOW_RATIOS,
     min_gaps: Iterable[int] = MIN_GAPS,
     line_bonuses: Iterable[float | None] = LINE_BONUSES,
+    repeat_bonuses: Iterable[float | None] = REPEAT_BONUSES,
 ) -> tuple[Shape, ...]:
     """Every combination of these settings."""
-    return tuple(starmap(Shape, product(low_ratios, min_gaps, line_bonuses)))
+    return tuple(starmap(Shape, product(low_ratios, min_gaps, line_bonuses, repeat_bonuses)))
 
 
 SHAPES = all_shapes()
@@ -141,9 +143,12 @@ def choose(
     thresholds = sorted(thresholds)
     best: tuple[Shape, Point] | None = None
     least: Point | None = None
-    raised = {bonus: pages.raised(bonus) for bonus in {shape.line_bonus for shape in shapes}}
+    raised: dict[tuple[float | None, ...], Scored] = {}
     for shape in shapes:
-        scored, rest = raised[shape.line_bonus], replace(shape, line_bonus=None)
+        bonuses = shape.line_bonus, shape.repeat_bonus
+        if bonuses not in raised:
+            raised[bonuses] = pages.raised(shape)
+        scored, rest = raised[bonuses], replace(shape, line_bonus=None, repeat_bonus=None)
         low, high = 0, len(thresholds)
         found = None
         while low < high:

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from filter.content_filter import ContentFilter
+from filter.evidence import with_evidence
 from filter.labels import IN_SENTENCE
 from filter.language import han_share
-from filter.lines import Lines, line_evidence
+from filter.lines import Lines
 from filter.masks import Shape, cut_solid
 from training.corpus.arrays import ignored_mask, label_array
 from training.corpus.records import LabelledPage
@@ -36,6 +37,7 @@ class Scored:
     Attributes:
         p_spam: (n,) probability that the character is spam.
         gold: (n,) labels, 0 for prose.
+        codes: (n,) code points.
         line: (n,) number of the line, different on every page.
         edge: (n + 1,) where clauses and lines begin and end.
         counted: (n,) characters that count in figures.
@@ -46,6 +48,7 @@ class Scored:
 
     p_spam: NDArray[np.float32]
     gold: NDArray[np.int16]
+    codes: NDArray[np.integer]
     line: NDArray[np.int32]
     edge: NDArray[np.bool_]
     counted: NDArray[np.bool_]
@@ -53,15 +56,16 @@ class Scored:
     labelled: NDArray[np.bool_]
     labels: tuple[str, ...]
 
-    def raised(self, line_bonus: float | None) -> Scored:
-        """The same characters after what their lines say as a whole."""
-        if line_bonus is None:
-            return self
-        return replace(self, p_spam=line_evidence(self.p_spam, self.line, line_bonus))
+    def raised(self, shape: Shape) -> Scored:
+        """The same characters after what their lines and their repetitions say."""
+        p = with_evidence(
+            self.p_spam, codes=self.codes, line=self.line, page=self.page, shape=shape
+        )
+        return replace(self, p_spam=p)
 
     def cut(self, *, threshold: float, shape: Shape) -> NDArray[np.bool_]:
         """Which characters the decoder cuts, (n,); blanks count in no figure and are not here."""
-        p = self.raised(shape.line_bonus).p_spam
+        p = self.raised(shape).p_spam
         return cut_solid(p, self.line, self.edge, threshold=threshold, shape=shape)
 
     def recalls(self, cut: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -118,6 +122,7 @@ def score_pages(
             (
                 np.append(p_spam[solid], np.float32(0)),
                 np.append(label_array(page, labels)[solid], np.int16(0)),
+                np.append(lines.codes[solid], 0),
                 np.append(lines.line[solid], np.int32(lines.line[-1] + 1)) + n_lines,
                 lines.edge,
                 np.append(~ignored_mask(page)[solid], False),
@@ -125,14 +130,14 @@ def score_pages(
             )
         )
         n_lines += int(lines.line[-1]) + 2
-    types = (np.float32, np.int16, np.int32, np.bool_, np.bool_, np.int32)
-    p_spam, gold, line, edge, counted, page_of = (
+    types = (np.float32, np.int16, np.int32, np.int32, np.bool_, np.bool_, np.int32)
+    p_spam, gold, codes, line, edge, counted, page_of = (
         np.concatenate([np.zeros(0, dtype), *(part[i] for part in parts)]).astype(dtype)
         for i, dtype in enumerate(types)
     )
     labelled = np.array([page.labelled for page in pages], dtype=np.bool_)
     edge = np.append(edge, True)
-    return Scored(p_spam, gold, line, edge, counted, page_of, labelled, tuple(labels))
+    return Scored(p_spam, gold, codes, line, edge, counted, page_of, labelled, tuple(labels))
 
 
 def filter_scorer(content_filter: ContentFilter) -> PredictProba:

@@ -168,11 +168,14 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
         f" down to {decoder.low_ratio * decoder.threshold:.3g} as far as the end of a clause; holes"
         f" of up to {decoder.min_gap} characters are closed; temperature {decoder.temperature:g}.",
     ]
-    if decoder.line_bonus is not None:
-        lines.append(
-            "A line as a whole has log odds, too: the mean of its characters' and"
-            f" {decoder.line_bonus:g} (`line_bonus`); they raise its characters."
-        )
+    for bonus, words in (
+        (decoder.line_bonus, "a line as a whole (`line_bonus`)"),
+        (decoder.repeat_bonus, "a string that comes again, in all its places (`repeat_bonus`)"),
+    ):
+        if bonus is not None:
+            lines.append(
+                f"Raised by {words}: to the mean log odds of its characters and {bonus:g} nats."
+            )
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
         lines.append(f"Added to the logits, in nats: {biases}.")

@@ -25,7 +25,13 @@ from filter.errors import UsageError
 from filter.masks import Shape
 from filter.tokenizer import PageTokenizer
 from training.calibration.calibrate import calibrate
-from training.calibration.choice import LINE_BONUSES, LOW_RATIOS, MIN_GAPS, SHAPES, all_shapes
+from training.calibration.choice import (
+    LINE_BONUSES,
+    LOW_RATIOS,
+    MIN_GAPS,
+    SHAPES,
+    all_shapes,
+)
 from training.calibration.scoring import Bounds
 from training.config import TrainConfig
 from training.config_files import data_paths, load_config, read_yaml
@@ -86,7 +92,7 @@ def release(
         calibration: files to calibrate on besides the run's tuning pages and held-out prose.
         card: what the card says that the run cannot know, as `write_card` takes it.
         bounds: what may be lost; that of a page is promised.
-        shapes: values to try of `low_ratio`, `min_gap` and `line_bonus` together.
+        shapes: values to try of `low_ratio`, `min_gap`, `line_bonus` and `repeat_bonus`.
         calibration_share: share of the pages that the threshold is chosen on.
         baseline_characters: what the linear baseline learns from; 0 leaves it out.
 
@@ -189,6 +195,9 @@ def main(
         list[int] | None, typer.Option(help="Value to try; repeat it. All by default.")
     ] = None,
     line_bonus: Annotated[
+        list[float] | None, typer.Option(help="Value to try; repeat it. All by default.")
+    ] = None,
+    repeat_bonus: Annotated[
         list[float] | None, typer.Option(help="Value to try; repeat it. All by default.")
     ] = None,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,

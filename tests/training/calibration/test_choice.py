@@ -32,6 +32,7 @@ def scored(*pages: list[tuple[float, int]], one_line: bool = False) -> Scored:
     return Scored(
         np.array([p for p, _, _ in items], dtype=np.float32),
         np.array([gold for _, gold, _ in items], dtype=np.int16),
+        np.arange(n, dtype=np.int32),
         np.zeros(n, np.int32) if one_line else np.arange(n, dtype=np.int32),
         np.ones(n + 1, dtype=bool),
         np.ones(n, dtype=bool),

@@ -75,6 +75,7 @@ def scored_pages(draw: st.DrawFn) -> tuple[list[LabelledPage], list[np.ndarray]]
         low_ratio=st.sampled_from([0.1, 0.5, 1.0]),
         min_gap=st.integers(0, 3),
         line_bonus=st.sampled_from([None, -1.0, 1.0]),
+        repeat_bonus=st.sampled_from([None, -1.0, 1.0]),
     ),
     st.sampled_from([(), ("ad",), ("noise", "keyword")]),
 )

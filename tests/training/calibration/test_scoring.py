@@ -52,6 +52,7 @@ pages = st.lists(
         low_ratio=st.sampled_from([0.3, 1.0]),
         min_gap=st.integers(0, 2),
         line_bonus=st.sampled_from([None, 0.0, 1.5]),
+        repeat_bonus=st.sampled_from([None, 0.0, 1.5]),
     ),
 )
 def test_the_figures_are_those_of_the_decoder(

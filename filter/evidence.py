@@ -1,0 +1,112 @@
+"""What a character gains from others: from those of its line, and from its repetitions on the page.
+
+A model doubts one character at a time, and a page decides about more than one. Bylines, links and
+adverts are lines of their own: where every character of a line is probably spam, and none of them
+surely, the line is. A farm cycles through a few strings: where a string is probably spam in most of
+its places, it is so in all.
+
+So the log odds of a character are raised to those of its company, which are the mean of theirs and
+a bonus; by no more than `REACH`, so that a keyword does not take the prose beside it. More
+probability never makes less.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from filter.masks import Shape
+
+REACH = 5.0
+"""Nats by which others raise a character at most: what is surely prose stays prose."""
+
+REPEATED = 4
+"""Characters in a row that must come again to be a repetition."""
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern: two strings never share a key
+
+_MOST_ODDS = 6.0
+"""Log odds beyond which one character says no more about others than another."""
+
+
+def with_evidence(
+    p: NDArray[np.float32],
+    *,
+    codes: NDArray[np.integer],
+    line: NDArray[np.int32],
+    page: NDArray[np.int32] | None = None,
+    shape: Shape,
+) -> NDArray[np.float32]:
+    """Probabilities of characters, raised by what their repetitions and their lines say.
+
+    Args:
+        p: (n,) probabilities of characters that are not blank.
+        codes: (n,) their code points.
+        line: (n,) numbers of their lines, ascending.
+        page: (n,) numbers of their pages, ascending; None for a single page.
+        shape: Its bonuses; where both are None `p` comes back.
+
+    Returns:
+        (n,) probabilities, none below `p`.
+    """
+    if not len(p) or (shape.line_bonus is None and shape.repeat_bonus is None):
+        return p
+    odds = _log_odds(p)
+    if shape.repeat_bonus is not None and len(p) > REPEATED:
+        odds = _raised(odds, _of_repetitions(odds, codes, page) + shape.repeat_bonus)
+    if shape.line_bonus is not None:
+        odds = _raised(odds, _of_lines(odds, line) + shape.line_bonus)
+    raised: NDArray[np.float32] = np.maximum(p, (1 / (1 + np.exp(-odds))).astype(np.float32))
+    return raised
+
+
+def most_evidence(p: float, shape: Shape) -> float:
+    """What no character of a page can exceed whose highest probability is `p`."""
+    bonus = sum(max(own or 0.0, 0.0) for own in (shape.line_bonus, shape.repeat_bonus))
+    odds = _log_odds(np.array([p])) + bonus
+    return float((1 / (1 + np.exp(-odds))).astype(np.float32)[0])
+
+
+def _raised(odds: NDArray[np.float64], company: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(odds, np.minimum(company, odds + REACH))
+
+
+def _log_odds(p: NDArray[np.floating]) -> NDArray[np.float64]:
+    # In double precision the logarithm of a larger float32 is larger, to the last digit.
+    sure = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
+    odds: NDArray[np.float64] = np.log(sure / (1 - sure))
+    return odds
+
+
+def _of_lines(odds: NDArray[np.float64], line: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(n,) mean log odds of the line of each character."""
+    number = line - line[0]
+    total = np.bincount(number, np.clip(odds, -_MOST_ODDS, _MOST_ODDS))
+    mean: NDArray[np.float64] = (total / np.maximum(np.bincount(number), 1))[number]
+    return mean
+
+
+def _of_repetitions(
+    odds: NDArray[np.float64], codes: NDArray[np.integer], page: NDArray[np.int32] | None
+) -> NDArray[np.float64]:
+    """(n,) for each character the highest mean log odds of a repeated string that it is part of.
+
+    The mean is over all places of the string on the page, and over its characters; minus infinity
+    where nothing is repeated.
+    """
+    n = len(odds) - REPEATED + 1
+    key = np.zeros(n, dtype=np.uint64) if page is None else page[:n].astype(np.uint64)
+    total = np.zeros(n)
+    clipped = np.clip(odds, -_MOST_ODDS, _MOST_ODDS)
+    for place in range(REPEATED):
+        key = key * _MIX + codes[place : place + n].astype(np.uint64)
+        total += clipped[place : place + n]
+    number = np.unique(key, return_inverse=True)[1]
+    times = np.bincount(number)
+    mean = np.bincount(number, total) / (times * REPEATED)
+    own = np.where(times > 1, mean, -np.inf)[number]
+    best = np.full(len(odds), -np.inf)
+    for place in range(REPEATED):
+        part = best[place : place + n]
+        np.maximum(part, own, out=part)
+    return best
