@@ -105,7 +105,7 @@ def test_a_page_that_the_filter_passes_as_not_chinese_loses_nothing() -> None:
 
 
 def test_what_comes_again_on_another_page_is_no_repetition() -> None:
-    data = [LabelledPage("a", "轴承价格"), LabelledPage("b", "轴承价格")]
+    data = [LabelledPage("a", "轴承价格", []), LabelledPage("b", "轴承价格", [])]
     scored = score_pages(data, fixed([rows_of([0.999] * 4), rows_of([0.9] * 4)]), LABELS)
     cut = scored.cut(threshold=0.99, shape=Shape(low_ratio=1, repeat_bonus=2.0))
     assert scored.page_losses(cut).tolist() == [1, 0]
