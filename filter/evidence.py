@@ -52,23 +52,18 @@ def with_evidence(
     if not len(p) or (shape.line_bonus is None and shape.repeat_bonus is None):
         return p
     odds = _log_odds(p)
-    if shape.repeat_bonus is not None and len(p) > REPEATED:
-        odds = _raised(odds, _of_repetitions(odds, codes, page) + shape.repeat_bonus)
+    company = np.full(len(p), -np.inf)
     if shape.line_bonus is not None:
-        odds = _raised(odds, _of_lines(odds, line) + shape.line_bonus)
-    raised: NDArray[np.float32] = np.maximum(p, (1 / (1 + np.exp(-odds))).astype(np.float32))
-    return raised
+        company = _of_lines(odds, line) + shape.line_bonus
+    if shape.repeat_bonus is not None and len(p) > REPEATED:
+        company = np.maximum(company, _of_repetitions(odds, codes, page) + shape.repeat_bonus)
+    return np.maximum(p, _probability(np.minimum(company, odds + REACH)))
 
 
 def most_evidence(p: float, shape: Shape) -> float:
     """What no character of a page can exceed whose highest probability is `p`."""
-    bonus = sum(max(own or 0.0, 0.0) for own in (shape.line_bonus, shape.repeat_bonus))
-    odds = _log_odds(np.array([p])) + bonus
-    return float((1 / (1 + np.exp(-odds))).astype(np.float32)[0])
-
-
-def _raised(odds: NDArray[np.float64], company: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.maximum(odds, np.minimum(company, odds + REACH))
+    bonuses = [own for own in (shape.line_bonus, shape.repeat_bonus) if own is not None]
+    return float(_probability(_log_odds(np.array([p])) + max(bonuses, default=0.0))[0])
 
 
 def _log_odds(p: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -76,6 +71,11 @@ def _log_odds(p: NDArray[np.floating]) -> NDArray[np.float64]:
     sure = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
     odds: NDArray[np.float64] = np.log(sure / (1 - sure))
     return odds
+
+
+def _probability(odds: NDArray[np.float64]) -> NDArray[np.float32]:
+    p: NDArray[np.float32] = (1 / (1 + np.exp(-odds))).astype(np.float32)
+    return p
 
 
 def _of_lines(odds: NDArray[np.float64], line: NDArray[np.int32]) -> NDArray[np.float64]:
