@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +33,6 @@ class Lines:
         solid: Indices of the characters that are not blank.
         codes: (n,) code points.
         line: (n,) number of the line; a line break belongs to the line that it ends.
-        edge: (solid + 1,) before each character of `solid`, and at the end, whether a clause or a
-            line begins or ends there: beside punctuation, blanks and line breaks.
     """
 
     def __init__(self, text: str) -> None:
@@ -45,6 +45,12 @@ class Lines:
         ends[:-1] &= ~((codes[:-1] == 0x0D) & (codes[1:] == 0x0A))  # \r\n ends a line but once
         self.line = np.zeros(len(codes), dtype=np.int32)
         np.cumsum(ends[:-1], out=self.line[1:])
-        is_word = np.searchsorted(_PUNCTUATION, codes[self.solid], side="right") % 2 == 0
-        self.edge: Mask = np.ones(len(self.solid) + 1, dtype=np.bool_)
-        self.edge[1:-1] = (np.diff(self.solid) > 1) | ~(is_word[1:] & is_word[:-1])
+
+    @cached_property
+    def edge(self) -> Mask:
+        """(solid + 1,) before each character of `solid`, and at the end, whether a clause or a line
+        begins or ends there: beside punctuation, blanks and line breaks."""
+        is_word = np.searchsorted(_PUNCTUATION, self.codes[self.solid], side="right") % 2 == 0
+        edge = np.ones(len(self.solid) + 1, dtype=np.bool_)
+        edge[1:-1] = (np.diff(self.solid) > 1) | ~(is_word[1:] & is_word[:-1])
+        return edge
