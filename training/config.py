@@ -59,6 +59,10 @@ class HeldOutConfig(Section):
     prose_containing: list[str] = []
     labelled_sources: list[str] = []
     material_share: Rate = 0.1
+    families: list[str] = []
+    """Families that no training page is injected with; pages to be judged on are."""
+    labels: list[str] = []
+    """Labelled pages with spam of these kinds are not trained on."""
 
 
 class DataConfig(Section):

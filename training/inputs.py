@@ -53,14 +53,14 @@ class Inputs:
 
     @cached_property
     def held_out_injector(self) -> Injector | None:
-        """Makes pages from prose and strings that training never sees."""
+        """Makes pages from prose and strings, and by families, that training never sees."""
         if self.injector is None:
             return None
         rows = self.held_out_prose or self.prose
         return Injector(
             ProseStore(rows, {}),
             self.injector.material,
-            self.injector.recipe,
+            load_recipe(self.config.data.recipe),
             seed=self.config.seed + 1_000_003,
             held_out=True,
             label_ids=self.injector.label_ids,
@@ -164,10 +164,12 @@ def read_inputs(config: TrainConfig) -> Inputs:
     for corpus, rate in zip(data.labelled, data.shares(), strict=True):
         pages = load_pages(data_paths(data, [corpus.path]), config.labels, clean=corpus.clean)
         kept = pages.part(held_out.labelled_sources, inside=False)
+        if held_out.labels:
+            kept = kept.without(held_out.labels)
         if not len(kept):
             raise UsageError(
                 f"data.labelled '{corpus.path}': no pages to train on"
-                + (" (all sources are held out)" if len(pages) else "")
+                + (" (all sources or labels are held out)" if len(pages) else "")
             )
         held_out_pages += pages.part(held_out.labelled_sources, inside=True)
         streams.append(Stream(kept, kept.sources, rate=rate, injected=corpus.injected))
@@ -186,7 +188,7 @@ def _injector(config: TrainConfig, prose: list[Row], material: Material) -> Inje
     return Injector(
         ProseStore(prose, data.source_weights),
         material,
-        load_recipe(data.recipe),
+        load_recipe(data.recipe).without(data.held_out.families),
         seed=config.seed,
         label_ids=label_ids(config.labels, injected_labels(config.labels, data.injected_labels)),
     )

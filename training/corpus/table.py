@@ -47,6 +47,15 @@ class PageTable(Sequence[LabelledPage]):
         kept = [index for index, source in enumerate(self.sources) if (source in sources) is inside]
         return PageTable(self.dataset.select(kept))
 
+    def without(self, labels: Container[str]) -> PageTable:
+        """The pages that have no span of these labels."""
+        kept = [
+            index
+            for index, own in enumerate(self.dataset["label"])
+            if not any(label in labels for label in own)
+        ]
+        return PageTable(self.dataset.select(kept))
+
 
 def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = False) -> PageTable:
     """Reads labelled JSONL, plain or compressed, into a table.

@@ -102,7 +102,8 @@ class Injector:
             number = self.label_ids[span.label]
             page.labels[span.start : span.end] = bytes((number,)) * (span.end - span.start)
         for family in IN_SENTENCE_FAMILIES[rng.randrange(len(IN_SENTENCE_FAMILIES))]:
-            FAMILIES[family](page)
+            if family not in self.recipe.left_out:
+                FAMILIES[family](page)
         if rng.random() < self.recipe.traditional:
             damage.to_traditional(page)
         return _record(page, id=f"{host.id}+{index}", source=host.source, kind=host.kind)

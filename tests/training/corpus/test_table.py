@@ -8,7 +8,9 @@ import pytest
 
 from filter.errors import WinnowError
 from filter.labels import LABELS
-from training.corpus.records import read_labelled
+from filter.spans import Span
+from training.corpus.formats.jsonl import write
+from training.corpus.records import LabelledPage, read_labelled
 from training.corpus.table import load_pages
 
 
@@ -29,6 +31,23 @@ def test_parts_by_source_are_disjoint_and_whole(corpus: Path) -> None:
     assert {page.source for page in inside} == {"site-1"}
     assert "site-1" not in {page.source for page in outside}
     assert len(inside) + len(outside) == len(table)
+
+
+def test_pages_with_a_label_can_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "pages.jsonl"
+    kinds: list[list[str]] = [["ad"], [], ["link", "ad"], ["link"]]
+    pages = [
+        LabelledPage(
+            str(number), "甲乙丙丁", [Span(i, i + 1, label) for i, label in enumerate(own)]
+        )
+        for number, own in enumerate(kinds)
+    ]
+    with path.open("wb") as stream:
+        write(pages, stream)
+    table = load_pages([path], LABELS)
+    assert [page.id for page in table.without(["ad"])] == ["1", "3"]
+    assert [page.id for page in table.without(["ad", "link"])] == ["1"]
+    assert len(table.without([])) == 4
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
