@@ -59,6 +59,13 @@ def test_training_without_a_family_sees_nothing_of_its_kind_and_is_judged_on_it(
     assert "fragment" in {span.label for page in judged.pages(0, 100) for span in page.spans}
 
 
+def test_labelled_pages_with_spam_of_the_kind_are_not_trained_on(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"no pages to train on \(all sources or labels are held"):
+        inputs_without(overrides, tmp_path, labels=["link"])  # all of them have a link
+
+
 def test_a_family_that_there_is_not_is_named(overrides: list[str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"keywrd.*keyword"):
         inputs_without(overrides, tmp_path, families=["keywrd"])
