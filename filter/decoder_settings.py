@@ -77,7 +77,7 @@ class DecoderSettings:
     Attributes:
         window: Tokens that the model sees at once, [CLS] and [SEP] included.
         overlap: Tokens that neighbouring windows share at least.
-        threshold: Probability of spam that a run must reach to be cut.
+        threshold: Probability of spam, with what the bonuses add, that a run must reach to be cut.
         low_ratio: Share of the threshold down to which a run extends to the end of a clause.
         min_gap: Longest hole, in characters, that is cut with its two sides.
         line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
@@ -107,7 +107,7 @@ class DecoderSettings:
 
     @property
     def shape(self) -> Shape:
-        """Those settings that say how far a run extends."""
+        """Those settings that say how far what one character says reaches to others."""
         return Shape(self.low_ratio, self.min_gap, self.line_bonus, self.repeat_bonus)
 
     def threshold_at(self, max_prose_loss: float) -> float:

@@ -52,7 +52,7 @@ def decode_spans(
         names: Label names by id, prose first.
         threshold: Probability that a run must reach to be cut.
         keep: Labels that are left in: their probability counts as prose.
-        shape: How far a run extends.
+        shape: How far what one character says reaches to others.
 
     Returns:
         Sorted spans that do not overlap; neighbours differ in their label.
@@ -92,13 +92,13 @@ class CutPage:
         """Whether anything is cut at a threshold."""
         if not (self._text and self._labels):
             return False
-        most = float(self._p_cut.max())
+        most = self._p_cut.max()
+        if most >= threshold:
+            return True
         # Most pages are told apart from those with something without a look at their lines.
-        return most >= threshold or (
-            most_evidence(most, self._shape) >= threshold
-            and len(self._solid_p) > 0
-            and bool(self._solid_p.max() >= threshold)
-        )
+        if most_evidence(most, self._shape) < threshold or not len(self._solid_p):
+            return False
+        return bool(self._solid_p.max() >= threshold)
 
     def mask(self, threshold: float) -> Mask:
         """(n,) characters that are cut at a threshold, which something must reach."""

@@ -21,9 +21,9 @@ REACH = 5.0
 """Nats by which others raise a character at most: what is surely prose stays prose."""
 
 REPEATED = 4
-"""Characters in a row that must come again to be a repetition."""
+"""Characters in a row, blanks and line breaks aside, that must come again to be a repetition."""
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern: two strings never share a key
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern: hardly ever do two strings share a key
 
 _MOST_ODDS = 6.0
 """Log odds beyond which one character says no more about others than another."""
@@ -60,10 +60,14 @@ def with_evidence(
     return np.maximum(p, _probability(np.minimum(company, odds + REACH)))
 
 
-def most_evidence(p: float, shape: Shape) -> float:
-    """What no character of a page can exceed whose highest probability is `p`."""
+def most_evidence(p: np.float32, shape: Shape) -> np.float32:
+    """What no character of a page is raised beyond whose highest probability is `p`."""
     bonuses = [own for own in (shape.line_bonus, shape.repeat_bonus) if own is not None]
-    return float(_probability(_log_odds(np.array([p])) + max(bonuses, default=0.0))[0])
+    if not bonuses:
+        return p
+    company = np.clip(_log_odds(np.array([p])), -_MOST_ODDS, _MOST_ODDS) + max(bonuses)
+    raised: np.float32 = np.maximum(p, _probability(company)[0])
+    return raised
 
 
 def _log_odds(p: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from filter.lines import Lines, Mask
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How far what one character says reaches to others.
+    """How far what one character says reaches to others: to its run, its line, its repetitions.
 
     Attributes:
         low_ratio: Share of the threshold down to which a run extends to the end of a clause.
@@ -45,9 +45,10 @@ def cut_mask(
 
     Args:
         lines: Blanks and lines of the page.
-        solid_p: (solid,) probability that a character which is not blank is to be cut.
+        solid_p: (solid,) probability that a character which is not blank is to be cut, raised by
+            `filter.evidence.with_evidence` already.
         threshold: Probability that a run must reach.
-        shape: How far it extends.
+        shape: How far a run extends; its bonuses have no part in this.
         found_blank: (n,) blanks that are spam in their own right; ignored elsewhere.
 
     Returns:
@@ -69,7 +70,10 @@ def cut_solid(
     threshold: float,
     shape: Shape,
 ) -> Mask:
-    """Which characters are cut, blanks left aside; (n,), (n,) and (n + 1,) to (n,)."""
+    """Which characters are cut by raised probabilities, blanks left aside.
+
+    (n,), (n,) and (n + 1,) to (n,).
+    """
     strong = hysteresis(p >= shape.low_ratio * threshold, p >= threshold, edge)
     return close_holes(strong, line, shape.min_gap)
 

@@ -27,7 +27,9 @@ class Span:
         start: First code point of the span in the page.
         end: Code point after the last one.
         label: Kind of spam, one of the model's labels.
-        score: Mean probability of spam over the span, 0 to 1.
+        score: Mean of the model's probabilities of spam over the span, 0 to 1. May lie below the
+            threshold, which part of the span reaches, or all of it with what its line or its
+            repetitions add.
         text: The characters under the span: `page[start:end]`.
     """
 

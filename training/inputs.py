@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from filter.errors import UsageError
+from filter.errors import UsageError, unknown
 from filter.files import atomic_write
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig
@@ -23,6 +23,7 @@ from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import label_ids
+from training.injection.recipe import FAMILIES
 from training.label_set import injected_labels
 
 logger = logging.getLogger(__name__)
@@ -53,17 +54,18 @@ class Inputs:
 
     @cached_property
     def held_out_injector(self) -> Injector | None:
-        """Makes pages from prose and strings, and by families, that training never sees."""
+        """Makes pages from prose and strings that training never sees."""
         if self.injector is None:
             return None
         rows = self.held_out_prose or self.prose
         return Injector(
             ProseStore(rows, {}),
             self.injector.material,
-            load_recipe(self.config.data.recipe),
+            self.injector.recipe,
             seed=self.config.seed + 1_000_003,
             held_out=True,
             label_ids=self.injector.label_ids,
+            left_out=self.injector.left_out,
         )
 
     def texts(self) -> Iterable[str]:
@@ -150,6 +152,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
         WinnowError: a path matches nothing or a record is broken.
     """
     data, held_out = config.data, config.data.held_out
+    _check_held_out(config)
     prose, held_out_prose = read_prose(
         data_paths(data, data.prose),
         held_out_sources=held_out.prose_sources,
@@ -188,10 +191,23 @@ def _injector(config: TrainConfig, prose: list[Row], material: Material) -> Inje
     return Injector(
         ProseStore(prose, data.source_weights),
         material,
-        load_recipe(data.recipe).without(data.held_out.families),
+        load_recipe(data.recipe),
         seed=config.seed,
         label_ids=label_ids(config.labels, injected_labels(config.labels, data.injected_labels)),
+        left_out=data.held_out.families,
     )
+
+
+def _check_held_out(config: TrainConfig) -> None:
+    """Refuses names that hold out nothing: training would see what it must not."""
+    held_out = config.data.held_out
+    for key, names, known in (
+        ("families", held_out.families, FAMILIES),
+        ("labels", held_out.labels, config.labels),
+    ):
+        for name in names:
+            if name not in known:
+                raise UsageError(f"data.held_out.{key}: {unknown('name', name, known)}")
 
 
 def _say_shares(config: TrainConfig) -> None:

@@ -56,7 +56,7 @@ class Sidecar:
         keep: Labels that are left in.
         thresholds: The grid, ascending.
         threshold: The one of the grid by which pieces are named: the filter's own.
-        shape: How far runs extend.
+        shape: The settings of decoder.json of that name.
         min_han: As in decoder.json.
     """
 

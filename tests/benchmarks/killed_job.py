@@ -32,7 +32,7 @@ class Attempt(NamedTuple):
 
     Attributes:
         seconds: From its start to its end.
-        peak: Its resident memory at most, in MiB.
+        peak: Resident memory of its largest process at most, in MiB.
     """
 
     seconds: float
@@ -100,6 +100,8 @@ def main() -> None:
             each = whole.seconds / (told.kills + 1)
             attempts.append(attempt(job("killed"), log=log, kill_after=each))
             print(f"killed after {attempts[-1].seconds:.0f} s", flush=True)
+        if not any(path.is_file() for path in (directory / "killed/.winnow").glob("*/**/*")):
+            raise SystemExit("nothing was done when it was killed: give a larger --size")
         attempts.append(attempt(job("killed"), log=log))
         print(
             f"gone on, to the end: {attempts[-1].seconds:.0f} s, in all"

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filter.decoding import decode_spans
+from filter.evidence import with_evidence
 from filter.labels import LABELS, PROSE
 from filter.masks import Shape
 from filter.spans import Span, cut
+from filter.tokenizer import code_points
 
 NAMES = (PROSE, *LABELS)
 KEYWORD, FRAGMENT, AD, NOISE = (NAMES.index(n) for n in ("keyword", "fragment", "ad", "noise"))
@@ -27,10 +29,14 @@ shapes = st.builds(
 )
 
 # Joined from a list: `st.text` would merge the two and hardly ever draw a blank.
-texts = st.lists(
-    st.one_of(
-        st.sampled_from("甲乙丙丁 \n\r\u3000\t\u2028"), st.characters(exclude_categories=["Cs"])
-    )
+# A few letters alone repeat themselves.
+texts = st.one_of(
+    st.lists(
+        st.one_of(
+            st.sampled_from("甲乙丙丁 \n\r\u3000\t\u2028"), st.characters(exclude_categories=["Cs"])
+        )
+    ),
+    st.lists(st.sampled_from("甲乙甲乙甲乙 \n")),
 ).map("".join)
 
 
@@ -91,6 +97,24 @@ def test_a_higher_threshold_cuts_a_subset(
         for threshold in sorted((one, other))
     )
     assert high <= low
+
+
+@given(texts, st.integers(0, 10**6), st.floats(0.01, 1), shapes, st.data())
+def test_more_probability_cuts_no_less(
+    text: str, seed: int, threshold: float, shape: Shape, data: st.DataObject
+) -> None:
+    probabilities = random_probabilities(text, seed)
+    more = probabilities.copy()
+    chosen = data.draw(st.lists(st.integers(0, max(0, len(text) - 1)), max_size=5))
+    for index in chosen if text else ():
+        moved = more[index, 0] * np.float32(data.draw(st.sampled_from([0.1, 0.5, 1.0])))
+        more[index, 0] -= moved
+        more[index, KEYWORD] += moved
+    found, found_more = (
+        covered(decode_spans(text, p, NAMES, threshold=threshold, shape=shape))
+        for p in (probabilities, more)
+    )
+    assert found <= found_more
 
 
 @given(
@@ -315,6 +339,25 @@ def test_a_line_of_which_every_character_is_probably_spam_is_cut_as_a_whole() ->
     sure = (("作者：", AD, 0.999), ("亮", AD, 0.999))
     spans = decode(text, *sure, threshold=0.9, line_bonus=1.0, min_gap=0)
     assert [s.text for s in spans] == ["作者：", "亮"]
+
+
+@pytest.mark.parametrize("shape", [Shape(), Shape(line_bonus=2.5), Shape(repeat_bonus=2.5)])
+@pytest.mark.parametrize("p", [0.0009, 0.05, 0.7])
+def test_what_reaches_the_threshold_to_the_last_digit_is_cut(shape: Shape, p: float) -> None:
+    text = "甲乙丙丁甲乙丙丁"
+    probabilities = np.zeros((len(text), len(NAMES)), dtype=np.float32)
+    probabilities[:, [0, AD]] = 1 - p, p
+    raised = with_evidence(
+        probabilities[:, AD],
+        codes=code_points(text),
+        line=np.zeros(len(text), dtype=np.int32),
+        shape=shape,
+    )
+    threshold = float(raised.max())
+    spans = decode_spans(text, probabilities, NAMES, threshold=threshold, shape=shape)
+    assert [span.text for span in spans] == [text]
+    higher = float(np.nextafter(np.float32(threshold), np.float32(1)))
+    assert decode_spans(text, probabilities, NAMES, threshold=higher, shape=shape) == []
 
 
 def test_a_string_that_is_spam_in_most_of_its_places_is_cut_in_all() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from decimal import ROUND_CEILING, Context
 from itertools import product, starmap
 
@@ -30,8 +29,8 @@ from training.corpus.records import LabelledPage
 THRESHOLDS = tuple(
     float(f"{1 / (1 + np.exp(-x)):.6f}") for x in np.linspace(-4, 12, 97)
 )  # 0.018 to 0.999994, evenly in log odds
-LOW_RATIOS = (0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95, 1.0)
-MIN_GAPS = (0, 1, 2, 3)
+LOW_RATIOS = (0.2, 0.5, 0.7, 0.85, 0.95, 1.0)
+MIN_GAPS = (0, 1, 2)
 LINE_BONUSES = (None, 0.0, 1.0)
 REPEAT_BONUSES = (None, 0.0, 1.0)
 
@@ -143,17 +142,12 @@ def choose(
     thresholds = sorted(thresholds)
     best: tuple[Shape, Point] | None = None
     least: Point | None = None
-    raised: dict[tuple[float | None, ...], Scored] = {}
     for shape in shapes:
-        bonuses = shape.line_bonus, shape.repeat_bonus
-        if bonuses not in raised:
-            raised[bonuses] = pages.raised(shape)
-        scored, rest = raised[bonuses], replace(shape, line_bonus=None, repeat_bonus=None)
         low, high = 0, len(thresholds)
         found = None
         while low < high:
             middle = (low + high) // 2
-            point = measure(scored, threshold=thresholds[middle], shape=rest)
+            point = measure(pages, threshold=thresholds[middle], shape=shape)
             if bounds.hold_for(point):
                 found, high = point, middle
             else:

@@ -8,7 +8,7 @@ promise is about.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,17 +55,22 @@ class Scored:
     page: NDArray[np.int32]
     labelled: NDArray[np.bool_]
     labels: tuple[str, ...]
+    _raised: dict[tuple[float | None, float | None], NDArray[np.float32]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
-    def raised(self, shape: Shape) -> Scored:
-        """The same characters after what their lines and their repetitions say."""
-        p = with_evidence(
-            self.p_spam, codes=self.codes, line=self.line, page=self.page, shape=shape
-        )
-        return replace(self, p_spam=p)
+    def raised(self, shape: Shape) -> NDArray[np.float32]:
+        """(n,) the probabilities with what lines and repetitions say, found once for a shape."""
+        bonuses = shape.line_bonus, shape.repeat_bonus
+        if bonuses not in self._raised:
+            self._raised[bonuses] = with_evidence(
+                self.p_spam, codes=self.codes, line=self.line, page=self.page, shape=shape
+            )
+        return self._raised[bonuses]
 
     def cut(self, *, threshold: float, shape: Shape) -> NDArray[np.bool_]:
         """Which characters the decoder cuts, (n,); blanks count in no figure and are not here."""
-        p = self.raised(shape).p_spam
+        p = self.raised(shape)
         return cut_solid(p, self.line, self.edge, threshold=threshold, shape=shape)
 
     def recalls(self, cut: NDArray[np.bool_]) -> NDArray[np.float64]:

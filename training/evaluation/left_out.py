@@ -12,15 +12,16 @@ judged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from filter.cli.app import run_script
 from filter.cli.show import console
 from filter.content_filter import ContentFilter
+from filter.errors import UsageError, WinnowError
 from filter.masks import Shape
 from training.calibration.choice import THRESHOLDS
 from training.calibration.scoring import Scored, filter_scorer, measure, score_pages
@@ -31,6 +32,7 @@ from training.evaluation.robustness import CONDITIONS
 from training.injection import Injector
 from training.injection.recipe import Recipe
 from training.inputs import Inputs, is_tuning_row, prose_pages, read_inputs
+from training.label_set import with_labels
 from training.model_files.export import write_json
 from training.trainer import train
 
@@ -42,9 +44,11 @@ LEFT_OUT: Mapping[str, Mapping[str, list[str]]] = {
     },
     "fragment": {"families": ["fragment", "scatter"], "labels": ["fragment"]},
     "advert": {"families": ["advert", "tail", "links"], "labels": ["ad"]},
-    "watermark": {"families": ["watermark", "marks", "portal"], "labels": ["link"]},
-}
-"""What training does without, by the family that is left out: all that writes spam of its kind."""
+    "watermark": {
+        "families": ["watermark", "marks", "portal", "tail", "links"], "labels": ["link"]
+    },
+}  # fmt: skip
+"""By the family that is left out: all families that write its labels, and these labels."""
 
 MAX_PROSE_LOSS = 0.001
 PROSE_CHARACTERS = 100_000
@@ -63,41 +67,53 @@ def runs(output: Path, overrides: list[str], config: str) -> Iterator[tuple[str,
         yield name, load_config(config, [*overrides, *own])
 
 
-def recalls(model: Path, inputs: Inputs) -> dict[str, float | None]:
+def judge(model: Path, inputs: Inputs) -> dict[str, Any]:
     """The recall of a model on each family, at `MAX_PROSE_LOSS` on plain prose.
 
     Args:
         model: A model directory.
         inputs: What its training read; prose and strings are those that it held out.
+
+    Returns:
+        The threshold, the prose loss at it, and the recall of each family by its name.
     """
     scorer = filter_scorer(ContentFilter.from_pretrained(model))
-    rows = [row for row in inputs.held_out_prose if is_tuning_row(row)]
 
     def scored(pages: list[LabelledPage]) -> Scored:
         return score_pages(pages, scorer, inputs.config.labels)
 
-    prose = scored(prose_pages(rows, PROSE_CHARACTERS))
-    losses = ((t, measure(prose, threshold=t, shape=BARE).prose_loss or 0.0) for t in THRESHOLDS)
-    threshold = next((t for t, loss in losses if loss <= MAX_PROSE_LOSS), 1.0)
-    return {
-        family: measure(scored(_alone(inputs, family)), threshold=threshold, shape=BARE).recall
-        for family in list(LEFT_OUT)[1:]
-    }
+    prose = scored(_prose(inputs))
+    points = (measure(prose, threshold=threshold, shape=BARE) for threshold in THRESHOLDS)
+    point = next((p for p in points if (p.prose_loss or 0.0) <= MAX_PROSE_LOSS), None)
+    if point is None:
+        raise WinnowError(f"{model}: no threshold keeps the prose loss within {MAX_PROSE_LOSS:g}")
+    found = {}
+    for family, held_out in list(LEFT_OUT.items())[1:]:
+        pages = scored(_alone(inputs, family))
+        cut = pages.cut(threshold=point.threshold, shape=BARE)
+        own = [inputs.config.labels.index(label) + 1 for label in held_out["labels"]]
+        found[family] = float(cut[pages.counted & np.isin(pages.gold, own)].mean())
+    return {"threshold": point.threshold, "prose_loss": point.prose_loss, "recall": found}
+
+
+def _prose(inputs: Inputs) -> list[LabelledPage]:
+    rows = [row for row in inputs.held_out_prose if is_tuning_row(row)]
+    return prose_pages(rows, PROSE_CHARACTERS)
 
 
 def _alone(inputs: Inputs, family: str) -> list[LabelledPage]:
     """Pages with one family and nothing beside it."""
-    held_out = inputs.held_out_injector
-    assert held_out is not None
-    recipe = Recipe.model_validate(held_out.recipe.model_dump() | CONDITIONS[f"{family} alone"])
-    injector = Injector(
-        held_out.prose, held_out.material, recipe, seed=held_out.seed, held_out=True,
-        label_ids=held_out.label_ids,
+    injector = inputs.held_out_injector
+    assert injector is not None
+    recipe = Recipe.model_validate(injector.recipe.model_dump() | CONDITIONS[f"{family} alone"])
+    made = Injector(
+        injector.prose, injector.material, recipe, seed=injector.seed, held_out=True,
+        label_ids=injector.label_ids,
     )  # fmt: skip
-    return list(islice(map(injector.page, count()), PAGES))
+    return list(made.pages(0, PAGES))
 
 
-def print_table(rows: Mapping[str, Mapping[str, float | None]]) -> None:
+def print_table(rows: Mapping[str, Mapping[str, Any]]) -> None:
     """Recalls by family, a line for each training."""
     from rich.table import Table
 
@@ -105,9 +121,8 @@ def print_table(rows: Mapping[str, Mapping[str, float | None]]) -> None:
     table.add_column("left out", no_wrap=True)
     for family in list(LEFT_OUT)[1:]:
         table.add_column(family, justify="right", no_wrap=True)
-    for name, found in rows.items():
-        cells = ("-" if recall is None else f"{recall:.3f}" for recall in found.values())
-        table.add_row(name, *cells)
+    for name, row in rows.items():
+        table.add_row(name, *(f"{recall:.3f}" for recall in row["recall"].values()))
     console().print(table)
 
 
@@ -118,8 +133,15 @@ def main(
 ) -> None:
     """Print recalls on families that training did without, beside those that it saw."""
     rows: dict[str, Any] = {}
-    for name, run in runs(output, overrides or [], config):
-        rows[name] = recalls(train(run), read_inputs(run))
+    planned = [(name, with_labels(run)) for name, run in runs(output, overrides or [], config)]
+    inputs = read_inputs(planned[0][1])
+    if inputs.held_out_injector is None or not _prose(inputs):
+        raise UsageError(
+            "families are injected into prose that training holds out: name prose in data.prose,"
+            " and some of its sources in data.held_out.prose_sources"
+        )
+    for name, run in planned:
+        rows[name] = judge(train(run), inputs)
         write_json(output / "recalls.json", rows)
     print_table(rows)
 

@@ -6,7 +6,7 @@ So any page can be made again, a stopped training goes on exactly, and workers n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from random import Random
 
 from filter.spans import Span
@@ -34,6 +34,7 @@ class Injector:
         seed: of all pages.
         held_out: whether strings come from the held-out part of the material.
         label_ids: numbers of all labels, where they are not the project's own.
+        left_out: families that strike no page, whatever the recipe says.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Injector:
         seed: int = 0,
         held_out: bool = False,
         label_ids: Mapping[str, int] = LABEL_IDS,
+        left_out: Collection[str] = (),
     ) -> None:
         self.prose = prose
         self.material = material
@@ -52,6 +54,7 @@ class Injector:
         self.seed = seed
         self.held_out = held_out
         self.label_ids = label_ids
+        self.left_out = left_out
         self._names = list(recipe.profiles)
         self._weights = [profile.weight for profile in recipe.profiles.values()]
 
@@ -74,7 +77,8 @@ class Injector:
         name = rng.choices(self._names, self._weights)[0]
         rates = self.recipe.profiles[name].families
         for family, inject in FAMILIES.items():
-            if family in rates and rng.random() < rates[family]:
+            strikes = family in rates and family not in self.left_out
+            if strikes and rng.random() < rates[family]:
                 inject(page)
         if rng.random() < self.recipe.traditional:
             damage.to_traditional(page)
@@ -102,7 +106,7 @@ class Injector:
             number = self.label_ids[span.label]
             page.labels[span.start : span.end] = bytes((number,)) * (span.end - span.start)
         for family in IN_SENTENCE_FAMILIES[rng.randrange(len(IN_SENTENCE_FAMILIES))]:
-            if family not in self.recipe.left_out:
+            if family not in self.left_out:
                 FAMILIES[family](page)
         if rng.random() < self.recipe.traditional:
             damage.to_traditional(page)

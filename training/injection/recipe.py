@@ -6,13 +6,13 @@ with its own rate. Backgrounds (damage, hard negatives, traditional script) are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from filter.errors import UsageError, unknown
+from filter.errors import unknown
 from training.injection import (
     advert,
     damage,
@@ -86,31 +86,6 @@ class Recipe(BaseModel):
     """Characters between in-sentence insertions; without it every page draws its own."""
     own_words: Rate = 0.0
     """How often a keyword is a word of the host itself, on top of what the families draw."""
-    left_out: list[str] = []
-    """Families that do not strike labelled pages either, which have no profile."""
-
-    def without(self, families: Collection[str]) -> Recipe:
-        """The same recipe, these families left out.
-
-        Raises:
-            UsageError: there is no such family.
-        """
-        for name in families:
-            if name not in FAMILIES:
-                raise UsageError(unknown("family", name, FAMILIES))
-        profiles = {
-            name: profile.model_copy(
-                update={
-                    "families": {
-                        family: rate
-                        for family, rate in profile.families.items()
-                        if family not in families
-                    }
-                }
-            )
-            for name, profile in self.profiles.items()
-        }
-        return self.model_copy(update={"profiles": profiles, "left_out": list(families)})
 
 
 def background(page: Page, recipe: Recipe) -> None:

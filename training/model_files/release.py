@@ -29,6 +29,7 @@ from training.calibration.choice import (
     LINE_BONUSES,
     LOW_RATIOS,
     MIN_GAPS,
+    REPEAT_BONUSES,
     SHAPES,
     all_shapes,
 )
@@ -169,6 +170,18 @@ def _baseline(
     )
 
 
+def bonuses(given: Sequence[str] | None, otherwise: Sequence[float | None]) -> list[float | None]:
+    """Bonuses from the command line, where ``none`` is none.
+
+    Raises:
+        UsageError: one is no number.
+    """
+    try:
+        return [None if own == "none" else float(own) for own in given or ()] or list(otherwise)
+    except ValueError as error:
+        raise UsageError(f"a bonus is a number of nats, or none: {error}") from error
+
+
 def main(
     run: Annotated[Path, typer.Argument(help="Output directory of a finished training.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model directory.")],
@@ -195,10 +208,10 @@ def main(
         list[int] | None, typer.Option(help="Value to try; repeat it. All by default.")
     ] = None,
     line_bonus: Annotated[
-        list[float] | None, typer.Option(help="Value to try; repeat it. All by default.")
+        list[str] | None, typer.Option(help="Nats to try, or none; repeat it. All by default.")
     ] = None,
     repeat_bonus: Annotated[
-        list[float] | None, typer.Option(help="Value to try; repeat it. All by default.")
+        list[str] | None, typer.Option(help="Nats to try, or none; repeat it. All by default.")
     ] = None,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,
     baseline_characters: Annotated[int, typer.Option(help="0 leaves it out.")] = 1_000_000,
@@ -221,7 +234,12 @@ def main(
         bounds=Bounds(
             page=max_prose_loss, labelled=max_labelled_prose_loss, plain=max_plain_prose_loss
         ),
-        shapes=all_shapes(low_ratio or LOW_RATIOS, min_gap or MIN_GAPS, line_bonus or LINE_BONUSES),
+        shapes=all_shapes(
+            low_ratio or LOW_RATIOS,
+            min_gap or MIN_GAPS,
+            bonuses(line_bonus, LINE_BONUSES),
+            bonuses(repeat_bonus, REPEAT_BONUSES),
+        ),
         calibration_share=calibration_share,
         baseline_characters=baseline_characters,
     )

@@ -21,7 +21,7 @@ from training.calibration.choice import (
     promised,
 )
 from training.calibration.conformal import smallest_bound
-from training.calibration.scoring import Bounds, Point, Scored
+from training.calibration.scoring import Bounds, Point, Scored, measure
 from training.corpus.records import LabelledPage
 
 
@@ -72,6 +72,16 @@ def test_the_other_settings_are_chosen_by_what_they_find() -> None:
     shape, point = choose(scored(line, one_line=True), Bounds(page=0), shapes=shapes)
     assert point.recall == 1
     assert shape.low_ratio * point.threshold <= 0.3 < 0.4 < point.threshold
+
+
+def test_what_is_found_with_bonuses_is_what_they_find() -> None:
+    line = [(0.95, 1), (0.9, 1), (0.95, 1), (0.9, 1)]
+    pages = scored(line, [(0.97, 0), (0.0, 0)], one_line=False)
+    shapes = [Shape(1.0, 0, bonus, other) for bonus in (None, 1.0) for other in (None, 1.0)]
+    for shape in shapes:
+        chosen, point = choose(pages, Bounds(page=0.3), shapes=[shape])
+        assert chosen == shape
+        assert point == measure(pages, threshold=point.threshold, shape=shape)
 
 
 def test_bounds_that_cannot_be_kept_are_told() -> None:

@@ -54,9 +54,16 @@ def test_training_without_a_family_sees_nothing_of_its_kind_and_is_judged_on_it(
     without = inputs_without(overrides, tmp_path, **LEFT_OUT["fragment"])
     assert "fragment" not in labels(without) and "keyword" in labels(without)
     assert "keyword" not in labels(inputs_without(overrides, tmp_path, **LEFT_OUT["keyword"]))
-    judged = without.held_out_injector
-    assert judged is not None
-    assert "fragment" in {span.label for page in judged.pages(0, 100) for span in page.spans}
+
+
+@pytest.mark.parametrize("family", ["advert", "watermark"])
+def test_no_injected_page_has_the_labels_of_the_family_left_out(
+    family: str, overrides: list[str], tmp_path: Path
+) -> None:
+    injector = inputs_without(overrides, tmp_path, families=LEFT_OUT[family]["families"]).injector
+    assert injector is not None
+    found = {span.label for page in injector.pages(0, 200) for span in page.spans}
+    assert "keyword" in found and not found & set(LEFT_OUT[family]["labels"])
 
 
 def test_labelled_pages_with_spam_of_the_kind_are_not_trained_on(
@@ -66,9 +73,25 @@ def test_labelled_pages_with_spam_of_the_kind_are_not_trained_on(
         inputs_without(overrides, tmp_path, labels=["link"])  # all of them have a link
 
 
-def test_a_family_that_there_is_not_is_named(overrides: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"keywrd.*keyword"):
-        inputs_without(overrides, tmp_path, families=["keywrd"])
+@pytest.mark.parametrize("key", ["families", "labels"])
+def test_what_there_is_not_cannot_be_held_out(
+    key: str, overrides: list[str], tmp_path: Path
+) -> None:
+    said = rf"data\.held_out\.{key}: unknown name 'keywrd' \(did you mean 'keyword'"
+    with pytest.raises(UsageError, match=said):
+        inputs_without(overrides, tmp_path, **{key: ["keywrd"]})
+
+
+def test_without_prose_that_is_held_out_nothing_is_trained(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    app = typer.Typer()
+    app.command()(main)
+    options = ["-o", str(tmp_path / "runs"), "--config", "small", "data.held_out.prose_sources=[]"]
+    result = CliRunner().invoke(app, [*overrides, *options])
+    assert isinstance(result.exception, UsageError)
+    assert "data.held_out.prose_sources" in str(result.exception)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_every_training_is_judged_on_every_family(
@@ -86,6 +109,6 @@ def test_every_training_is_judged_on_every_family(
     table = [line.split() for line in result.output.splitlines()[-3:]]
     rows = json.loads((tmp_path / "runs" / "recalls.json").read_text())
     assert table[0] == ["left", "out", "fragment"]
-    assert table[1:] == [[kind, f"{rows[kind]['fragment']:.3f}"] for kind in kinds]
+    assert table[1:] == [[kind, f"{rows[kind]['recall']['fragment']:.3f}"] for kind in kinds]
     trained = load_config(str(tmp_path / "runs" / "fragment" / "resolved.yaml"))
     assert trained.data.held_out.labels == ["fragment"]

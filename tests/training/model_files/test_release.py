@@ -18,7 +18,7 @@ from training.calibration.scoring import Bounds
 from training.config_files import load_config, write_yaml
 from training.model_files import release as module
 from training.model_files.fidelity import Limits
-from training.model_files.release import release
+from training.model_files.release import bonuses, release
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:
@@ -94,6 +94,13 @@ def test_a_run_becomes_a_model_directory(
     for words in ("# ours", "## What is promised", "## Figures: held-out prose", "## ONNX"):
         assert words in card
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_bonuses_are_numbers_or_none() -> None:
+    assert bonuses(["none", "0.5"], (1.0,)) == [None, 0.5]
+    assert bonuses(None, (None, 1.0)) == [None, 1.0]
+    with pytest.raises(UsageError, match=r"nats, or none: .*'much'"):
+        bonuses(["much"], ())
 
 
 class Stub:
