@@ -23,7 +23,8 @@ REACH = 5.0
 REPEATED = 4
 """Characters in a row, blanks and line breaks aside, that must come again to be a repetition."""
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern: hardly ever do two strings share a key
+# An odd number without pattern: two strings hardly ever share a key.
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 _MOST_ODDS = 6.0
 """Log odds beyond which one character says no more about others than another."""
