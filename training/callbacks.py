@@ -43,9 +43,8 @@ class Rhythm(TrainerCallback, ExportableState):
         if control.should_save or control.should_evaluate:
             control.should_log = True
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **told: Any) -> None:
+        metrics: dict[str, float] = told["metrics"]
         score = metrics.get(f"eval_{SCORE}")  # none where there is no spam to find
         if score is not None and (state.best_metric is None or score > state.best_metric):
             control.should_save = True

@@ -7,8 +7,8 @@ Several processes share the pages; each then knows all figures.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence, Sized
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class CharacterTrainer(Trainer):
         self.pages = pages
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(cast(Sized, self.train_dataset))
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Recall at the fixed prose loss over the evaluation pages, and what it costs."""
@@ -90,7 +90,8 @@ class CharacterTrainer(Trainer):
         tokenizer, window = self.page_tokenizer, self.config.window
         encoding = tokenizer.encode(text)
         plan = plan_windows(len(encoding), window, self.config.overlap)
-        model = self.model.eval()
+        model: Any = self.model
+        model.eval()
         rows: list[NDArray[np.float32]] = []
         for first in range(0, len(plan), WINDOWS_AT_ONCE):
             chunk = plan[first : first + WINDOWS_AT_ONCE]

@@ -245,6 +245,12 @@ class TrainConfig(RunConfig):
     card: CardConfig = CardConfig()
 
     @property
+    def label_names(self) -> list[str]:
+        """The labels, which must have been counted where they are ``auto``."""
+        assert self.labels != "auto"
+        return self.labels
+
+    @property
     def data_patterns(self) -> list[str]:
         """All files that are read, as they are named."""
         data = self.data

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Protocol, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from filter.errors import UsageError, nearest
 from filter.files import atomic_write
-from training.config import DataConfig, TrainConfig
+from training.config import TrainConfig
 from training.injection import written
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,13 +27,19 @@ OWN = "winnow:"
 _TYPE_NAMES = frozenset({"bool", "dict", "float", "int", "str"})
 
 
+class Rooted(Protocol):
+    """A section of data paths that start at a root."""
+
+    root: str
+
+
 def load_config(name: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
     """Reads, overrides and checks a training configuration."""
     values = override(read_yaml(name), overrides)
     return validated(TrainConfig, values, where=str(config_path(name)))
 
 
-def data_paths(config: DataConfig, patterns: Iterable[str]) -> list[Path]:
+def data_paths(config: Rooted, patterns: Iterable[str]) -> list[Path]:
     """The files that some patterns name below the data root, sorted.
 
     ``winnow:NAME`` is a file of the project's own writing, which comes with it.

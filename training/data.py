@@ -168,10 +168,9 @@ class WindowDataset:
             if draw < stream.rate:
                 page = stream.draw(rng)
                 # An ambiguous range would be lost, and be taken for prose.
-                inject = self.injector is not None and not page.ambiguous
-                if inject and rng.random() < stream.injected:
-                    return self.injector.into(page, index)
-                return page
+                if self.injector is None or page.ambiguous:
+                    return page
+                return self.injector.into(page, index) if rng.random() < stream.injected else page
             draw -= stream.rate
         if self.injector is None:
             return self.streams[-1].draw(rng)

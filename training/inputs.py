@@ -163,7 +163,8 @@ def read_inputs(config: TrainConfig) -> Inputs:
     material = read_material(
         data_paths(data, data.material), held_out_share=held_out.material_share
     )
-    streams, held_out_pages = [], []
+    streams: list[Stream] = []
+    held_out_pages: list[LabelledPage] = []
     for corpus, rate in zip(data.labelled, data.shares(), strict=True):
         pages = load_pages(data_paths(data, [corpus.path]), config.labels, clean=corpus.clean)
         kept = pages.part(held_out.labelled_sources, inside=False)

@@ -43,7 +43,7 @@ def use_bf16(config: RunConfig, *, gpu: bool) -> bool:
     if config.bf16 != "auto":
         return config.bf16
     if gpu:
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -17,13 +17,16 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filter import __version__
 from filter.files import atomic_write
 from training.config import DataConfig, TrainConfig
 from training.config_files import OWN, data_paths
 from training.injection import written
+
+if TYPE_CHECKING:
+    from training.pretraining.config import PretrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ def read_provenance(run: Path) -> dict[str, Any]:
 
 
 def begin(
-    config: TrainConfig,
+    config: TrainConfig | PretrainConfig,
     *,
     machine: dict[str, Any],
     resumed_from: int | None = None,
@@ -95,7 +98,7 @@ def finish(run: Path, values: dict[str, Any], **figures: Any) -> None:
     _write(run, values)
 
 
-def finished_model(config: TrainConfig) -> Path | None:
+def finished_model(config: TrainConfig | PretrainConfig) -> Path | None:
     """The model of a run that has taken all its steps, or was stopped early."""
     run = Path(config.output)
     finished = read_provenance(run).get("finished")
@@ -121,7 +124,7 @@ def warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return changed
 
 
-def data_hashes(config: TrainConfig) -> dict[str, Any]:
+def data_hashes(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
     """Hash of every data file that a run reads, by its path below the data root.
 
     Those of the project's own writing go by ``winnow:NAME``.
@@ -137,7 +140,7 @@ def _data_name(path: Path, root: Path) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
-def _data_files(config: TrainConfig) -> Iterator[Path]:
+def _data_files(config: TrainConfig | PretrainConfig) -> Iterator[Path]:
     for path in dict.fromkeys(data_paths(config.data, config.data_patterns)):
         yield from filter(Path.is_file, sorted(path.iterdir()) if path.is_dir() else [path])
     if isinstance(config.data, DataConfig) and config.data.injects:  # pretraining has none
@@ -146,7 +149,7 @@ def _data_files(config: TrainConfig) -> Iterator[Path]:
         yield from sorted(Path(config.tokenizer).glob("tokenizer*.json"))
 
 
-def base_hashes(config: TrainConfig) -> dict[str, Any]:
+def base_hashes(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
     """Hashes of the files of the base model, by name; empty if there is none."""
     if config.base is None:
         return {}

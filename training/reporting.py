@@ -24,7 +24,11 @@ def require_reporters(names: Sequence[str]) -> None:
 
 def reporting_callbacks(names: Sequence[str], output: Path) -> list[TrainerCallback]:
     """A callback for each reporter; TensorBoard writes into ``OUTPUT/tensorboard``."""
-    from transformers.integrations import MLflowCallback, TensorBoardCallback, WandbCallback
+    from transformers.integrations.integration_utils import (
+        MLflowCallback,
+        TensorBoardCallback,
+        WandbCallback,
+    )
 
     callbacks: list[TrainerCallback] = []
     for name in names:

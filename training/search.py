@@ -79,9 +79,11 @@ class ParameterConfig(Section):
         if self.choices is not None:
             # Lists and mappings are no values that a study can keep: their places are.
             return self.choices[trial.suggest_categorical(name, list(range(len(self.choices))))]
-        if all(isinstance(number, int) for number in (self.low, self.high, self.step or 1)):
-            return trial.suggest_int(name, self.low, self.high, step=self.step or 1, log=self.log)
-        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+        low, high, step = self.low, self.high, self.step
+        assert low is not None and high is not None  # without choices there are ends
+        if isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None):
+            return trial.suggest_int(name, low, high, step=step or 1, log=self.log)
+        return trial.suggest_float(name, low, high, step=step, log=self.log)
 
 
 class SearchConfig(Section):
@@ -164,12 +166,12 @@ def print_table(study: optuna.Study, settings: SearchConfig) -> None:
     rows = [("trial", settings.metric, *settings.parameters, "")]
     sign = -1 if settings.direction == "maximize" else 1
     ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
-    finite = [trial for trial in ended if trial.value is not None]
-    for trial in sorted(finite, key=lambda trial: sign * trial.value):
+    finite = [(trial.value, trial) for trial in ended if trial.value is not None]
+    for value, trial in sorted(finite, key=lambda pair: sign * pair[0]):
         chosen = _parameters(trial, settings)
         shown = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in chosen.values()]
         note = "pruned" if trial.state == TrialState.PRUNED else ""
-        rows.append((_directory(trial), f"{trial.value:.4f}", *shown, note))
+        rows.append((_directory(trial), f"{value:.4f}", *shown, note))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -188,9 +190,8 @@ class Report(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.note(state.log_history)  # of a trial that goes on
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **told: Any) -> None:
+        metrics: dict[str, float] = told["metrics"]
         self.note([metrics])
         self.trial.report(metrics.get(self.metric, 0.0), state.global_step)
         if self.trial.should_prune():

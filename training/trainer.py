@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -129,7 +129,7 @@ def make_model(
     """The network to train, seeded; ``warm`` starts its embeddings from the corpus."""
     torch.manual_seed(config.seed)
     if config.base is not None:
-        return load_base(config.base, config.labels, tokenizer, window=config.window)
+        return load_base(config.base, config.label_names, tokenizer, window=config.window)
     embeddings = None
     if warm and config.embeddings == "cooccurrence":
         from training.networks.embeddings import cooccurrence_embeddings
@@ -138,7 +138,7 @@ def make_model(
         width = config.encoder.hidden_size
         embeddings = cooccurrence_embeddings(texts, tokenizer, width, seed=config.seed)
     return new_encoder(
-        config.encoder, tokenizer, config.labels, window=config.window, embeddings=embeddings
+        config.encoder, tokenizer, config.label_names, window=config.window, embeddings=embeddings
     )
 
 
@@ -277,7 +277,7 @@ def _save(
     from training.model_files.export import save_model_directory
 
     save_model_directory(
-        trainer.model,
+        cast("PreTrainedModel", trainer.model),
         tokenizer_directory,
         target,
         dtype=config.dtype,

@@ -136,10 +136,11 @@ def score_pages(
         )
         n_lines += int(lines.line[-1]) + 2
     types = (np.float32, np.int16, np.int32, np.int32, np.bool_, np.bool_, np.int32)
-    p_spam, gold, codes, line, edge, counted, page_of = (
+    columns: list[NDArray[Any]] = [
         np.concatenate([np.zeros(0, dtype), *(part[i] for part in parts)]).astype(dtype)
         for i, dtype in enumerate(types)
-    )
+    ]
+    p_spam, gold, codes, line, edge, counted, page_of = columns
     labelled = np.array([page.labelled for page in pages], dtype=np.bool_)
     edge = np.append(edge, True)
     return Scored(p_spam, gold, codes, line, edge, counted, page_of, labelled, tuple(labels))

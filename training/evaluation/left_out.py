@@ -105,7 +105,9 @@ def _alone(inputs: Inputs, family: str) -> list[LabelledPage]:
     """Pages with one family and nothing beside it."""
     injector = inputs.held_out_injector
     assert injector is not None
-    recipe = Recipe.model_validate(injector.recipe.model_dump() | CONDITIONS[f"{family} alone"])
+    recipe = Recipe.model_validate(
+        {**injector.recipe.model_dump(), **CONDITIONS[f"{family} alone"]}
+    )
     made = Injector(
         injector.prose, injector.material, recipe, seed=injector.seed, held_out=True,
         label_ids=injector.label_ids,

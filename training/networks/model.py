@@ -8,7 +8,7 @@ scratch needs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from training.config import EncoderConfig
 from training.networks.bases import base_directory, check_window, load_network, resize_embeddings
 
 if TYPE_CHECKING:
+    import torch
     from transformers import ModernBertConfig, PreTrainedModel
 
 ROPE_THETA = 10_000.0
@@ -30,7 +31,8 @@ def encoder_config(
     """The configuration of the project's own encoder; every layer attends to the whole window."""
     from transformers import ModernBertConfig
 
-    return ModernBertConfig(
+    made: Any = ModernBertConfig  # its options are more than its signature says
+    config: ModernBertConfig = made(
         vocab_size=tokenizer.vocab_size,
         hidden_size=shape.hidden_size,
         intermediate_size=shape.intermediate_size,
@@ -50,6 +52,7 @@ def encoder_config(
         attn_implementation="sdpa",
         **settings,
     )
+    return config
 
 
 def new_encoder(
@@ -85,10 +88,15 @@ def start_embeddings(model: PreTrainedModel, embeddings: NDArray[np.float32], pa
     """Sets the embedding table of a new network, scaled to its initialiser."""
     import torch
 
-    table = model.get_input_embeddings().weight
+    table = embedding_table(model).weight
     with torch.no_grad():
         table.copy_(torch.from_numpy(embeddings) * model.config.initializer_range)
         table[pad_id].zero_()
+
+
+def embedding_table(network: PreTrainedModel) -> torch.nn.Embedding:
+    """The input embeddings of a network."""
+    return cast("torch.nn.Embedding", cast(Any, network).get_input_embeddings())
 
 
 def load_base(
@@ -123,5 +131,6 @@ def _start_head(model: PreTrainedModel) -> None:
     """Forgets the classifier: it told other labels apart, though perhaps as many."""
     import torch
 
-    torch.nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
-    torch.nn.init.zeros_(model.classifier.bias)
+    head = cast("torch.nn.Linear", model.classifier)
+    torch.nn.init.normal_(head.weight, std=model.config.initializer_range)
+    torch.nn.init.zeros_(head.bias)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from filter.cli.app import run_script
 from filter.errors import UsageError, WinnowError
 from training.networks.bases import base_directory, load_network
+from training.networks.model import embedding_table
 from training.networks.vocabulary import (
     FILES,
     SPECIAL_NAMES,
@@ -67,7 +68,7 @@ def narrow(
     model = load_network(AutoModel, base)
     if layers is not None:
         _keep_first(model, layers, base)
-    table = model.get_input_embeddings().weight.detach().numpy()
+    table = embedding_table(model).weight.detach().numpy()
     if max(pieces.values()) >= len(table):
         raise WinnowError(
             f"base '{base}': its vocabulary has {max(pieces.values()) + 1} pieces, its network"
@@ -76,7 +77,7 @@ def narrow(
     rows, counts = character_rows(characters, pieces, table, names)
     model.resize_token_embeddings(len(rows), mean_resizing=False)
     with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(torch.from_numpy(rows))
+        embedding_table(model).weight.copy_(torch.from_numpy(rows))
     _shift_positions(model, characters[SPECIAL_NAMES["pad_token"]])
     output.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(output)

@@ -66,7 +66,8 @@ def read_texts(config: PretrainConfig, paths: Iterable[Path]) -> tuple[list[str]
         WinnowError: a record is broken, or one of the two parts is empty.
     """
     data = config.data
-    train, held_out = [], []
+    train: list[str] = []
+    held_out: list[str] = []
     for path in paths:
         if base_name(str(path)).endswith(".txt"):
             rest = list(_plain_documents(path))

@@ -7,6 +7,7 @@ is the author's, which is near to the question that a filter answers. Both read 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,7 +17,7 @@ from filter.tokenizer import PageTokenizer
 from training.config import EncoderConfig
 from training.data import IGNORED
 from training.networks.bases import check_window, load_network, resize_embeddings
-from training.networks.model import encoder_config
+from training.networks.model import embedding_table, encoder_config
 from training.pretraining.config import PretrainConfig
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def build_network(config: PretrainConfig, tokenizer: PageTokenizer) -> PreTraine
     if not masked:
         return Detector(network, config, tokenizer)
     if hasattr(network, "sparse_prediction"):
-        network.sparse_prediction = True  # no logits where nothing is asked
+        cast(Any, network).sparse_prediction = True  # no logits where nothing is asked
     return network
 
 
@@ -64,8 +65,8 @@ class Detector(nn.Module):
         super().__init__()
         self.encoder = encoder
         if getattr(encoder, "pooler", None) is not None:
-            encoder.pooler = None  # it reads [CLS] alone and would learn nothing
-        vocabulary, width = encoder.get_input_embeddings().weight.shape
+            cast(Any, encoder).pooler = None  # it reads [CLS] alone and would learn nothing
+        vocabulary, width = embedding_table(encoder).weight.shape
         hidden = encoder.config.hidden_size
         heads = max(1, round(hidden * config.objective.generator / 64))
         inner = 2 * heads * max(1, round(hidden * config.objective.generator / (2 * heads)))
@@ -121,7 +122,7 @@ class Detector(nn.Module):
 def counts(outputs: Any, labels: Tensor) -> dict[str, float]:
     """Sums over the tokens of a batch, of which `figures` are made."""
     truth = labels[labels != IGNORED]
-    found = {"asked": len(truth), "tokens": labels.numel()}
+    found: dict[str, float] = {"asked": len(truth), "tokens": labels.numel()}
     if "scores" not in outputs:
         logits = outputs["logits"]
         logits = logits if logits.ndim == 2 else logits[labels != IGNORED]
@@ -140,7 +141,7 @@ def counts(outputs: Any, labels: Tensor) -> dict[str, float]:
     return {**found, "loss": float(loss) * len(truth), "correct": correct}
 
 
-def figures(sums: dict[str, float]) -> dict[str, float]:
+def figures(sums: Mapping[str, float]) -> dict[str, float]:
     """Loss in nats and accuracy over masked tokens; for rtd those are the generator's own.
 
     For rtd ``detection_loss`` and ``detection_accuracy`` are over all tokens, precision and recall

@@ -12,9 +12,10 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Sized
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate.utils import gather_object
@@ -191,14 +192,16 @@ class ProseTrainer(Trainer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.network: nn.Module = self.model
+        self.network = cast("nn.Module", self.model)
         # Every window has as many masked tokens, so a mean over batches is the mean over tokens.
         self.model_accepts_loss_kwargs = False
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(cast(Sized, self.train_dataset))
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, *_: Any, **__: Any
+    ) -> Any:
         outputs = model(**inputs)
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
@@ -212,7 +215,8 @@ class ProseTrainer(Trainer):
     @torch.no_grad()
     def figures(self) -> dict[str, float]:
         """The figures on held-out prose; the random numbers of training are left as they are."""
-        windows, size = self.eval_dataset, self.args.per_device_train_batch_size
+        windows: Any = self.eval_dataset
+        size = self.args.per_device_train_batch_size
         rank, processes = self.args.process_index, self.args.world_size
         device = self.args.device
         sums: Counter[str] = Counter()
