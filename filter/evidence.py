@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from filter.masks import Shape
 
-REACH = 5.0
+REACH = 4.0
 """Nats by which others raise a character at most: what is surely prose stays prose."""
 
 REPEATED = 4
