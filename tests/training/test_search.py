@@ -118,7 +118,9 @@ def test_trials_that_do_worse_are_cut_short(
     def on_evaluate(
         self: searching.Report, args: Any, state: Any, control: Any, metrics: Any, **_: Any
     ) -> None:
-        report(self, args, state, control, {"eval_mean_recall": 1.0 / (1 + self.trial.number)})
+        report(
+            self, args, state, control, metrics={"eval_mean_recall": 1.0 / (1 + self.trial.number)}
+        )
 
     monkeypatch.setattr(searching.Report, "on_evaluate", on_evaluate)
     assert run(command) == 0
