@@ -28,9 +28,7 @@ from training.calibration.scoring import Scored, filter_scorer, measure, score_p
 from training.config import TrainConfig
 from training.config_files import load_config
 from training.corpus.records import LabelledPage
-from training.evaluation.robustness import CONDITIONS
-from training.injection import Injector
-from training.injection.recipe import Recipe
+from training.evaluation.robustness import injector_under
 from training.inputs import Inputs, is_tuning_row, prose_pages, read_inputs
 from training.label_set import with_labels
 from training.model_files.export import write_json
@@ -105,14 +103,7 @@ def _alone(inputs: Inputs, family: str) -> list[LabelledPage]:
     """Pages with one family and nothing beside it."""
     injector = inputs.held_out_injector
     assert injector is not None
-    recipe = Recipe.model_validate(
-        {**injector.recipe.model_dump(), **CONDITIONS[f"{family} alone"]}
-    )
-    made = Injector(
-        injector.prose, injector.material, recipe, seed=injector.seed, held_out=True,
-        label_ids=injector.label_ids,
-    )  # fmt: skip
-    return list(made.pages(0, PAGES))
+    return list(injector_under(f"{family} alone", injector).pages(0, PAGES))
 
 
 def print_table(rows: Mapping[str, Mapping[str, Any]]) -> None:

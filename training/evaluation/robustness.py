@@ -72,6 +72,15 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
 """What a recipe has instead of what it says, by the name of the condition."""
 
 
+def injector_under(condition: str, injector: Injector) -> Injector:
+    """The same injector under one of `CONDITIONS`; families that it leaves out strike again."""
+    values = {**injector.recipe.model_dump(), **CONDITIONS[condition]}
+    return Injector(
+        injector.prose, injector.material, Recipe.model_validate(values), seed=injector.seed,
+        held_out=injector.held_out, label_ids=injector.label_ids,
+    )  # fmt: skip
+
+
 def robustness(
     model: ContentFilter,
     injector: Injector | None,
@@ -91,12 +100,8 @@ def robustness(
         The condition and the figures of `summarize`.
     """
     if injector is not None:
-        for name, own in CONDITIONS.items():
-            recipe = Recipe.model_validate(injector.recipe.model_dump() | dict(own))
-            made = Injector(
-                injector.prose, injector.material, recipe, seed=injector.seed,
-                held_out=injector.held_out, label_ids=injector.label_ids,
-            )  # fmt: skip
+        for name in CONDITIONS:
+            made = injector_under(name, injector)
             yield name, _figures(model, _take(map(made.page, count()), characters))
     for name, pages in (files or {}).items():
         yield name, _figures(model, pages)

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from filter.decoder_settings import DecoderSettings, read_decoder, read_json
+from filter.evidence import REACH
 from filter.files import atomic_write
 from filter.labels import LABELS
 from training.model_files.card_figures import (
@@ -174,7 +175,8 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
     ):
         if bonus is not None:
             lines.append(
-                f"Raised by {words}: to the mean log odds of its characters and {bonus:g} nats."
+                f"Raised by {words}: to the mean log odds of its characters and {bonus:g} nats,"
+                f" by {REACH:g} at most."
             )
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())

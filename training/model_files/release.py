@@ -170,6 +170,9 @@ def _baseline(
     )
 
 
+TRIED = typer.Option(help="Value to try (nats or none for a bonus); repeat it. All by default.")
+
+
 def bonuses(given: Sequence[str] | None, otherwise: Sequence[float | None]) -> list[float | None]:
     """Bonuses from the command line, where ``none`` is none.
 
@@ -201,18 +204,10 @@ def main(
     max_plain_prose_loss: Annotated[
         float, typer.Option(help="Bound on plain prose, pooled.")
     ] = MAX_PLAIN_PROSE_LOSS,
-    low_ratio: Annotated[
-        list[float] | None, typer.Option(help="Value to try; repeat it. All by default.")
-    ] = None,
-    min_gap: Annotated[
-        list[int] | None, typer.Option(help="Value to try; repeat it. All by default.")
-    ] = None,
-    line_bonus: Annotated[
-        list[str] | None, typer.Option(help="Nats to try, or none; repeat it. All by default.")
-    ] = None,
-    repeat_bonus: Annotated[
-        list[str] | None, typer.Option(help="Nats to try, or none; repeat it. All by default.")
-    ] = None,
+    low_ratio: Annotated[list[float] | None, TRIED] = None,
+    min_gap: Annotated[list[int] | None, TRIED] = None,
+    line_bonus: Annotated[list[str] | None, TRIED] = None,
+    repeat_bonus: Annotated[list[str] | None, TRIED] = None,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,
     baseline_characters: Annotated[int, typer.Option(help="0 leaves it out.")] = 1_000_000,
 ) -> None:

@@ -16,11 +16,10 @@ import typer
 from filter import ContentFilter
 from filter.spans import Span
 from training.corpus.records import LabelledPage
-from training.evaluation.robustness import CONDITIONS, main, robustness
+from training.evaluation.robustness import CONDITIONS, injector_under, main, robustness
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_prose
 from training.injection.material import read_material
-from training.injection.recipe import Recipe
 from training.injection.scripts import convert_page
 
 
@@ -31,8 +30,9 @@ def injector(corpus: Path) -> Injector:
 
 
 def under(condition: str, injector: Injector, count: int = 40) -> list[LabelledPage]:
-    recipe = Recipe.model_validate(injector.recipe.model_dump() | dict(CONDITIONS[condition]))
-    return list(Injector(injector.prose, injector.material, recipe, seed=5).pages(0, count))
+    made = injector_under(condition, injector)
+    made.seed = 5
+    return list(made.pages(0, count))
 
 
 @pytest.mark.parametrize(

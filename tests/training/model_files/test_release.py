@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from filter.decoder_settings import read_decoder
 from filter.errors import UsageError
@@ -94,6 +96,20 @@ def test_a_run_becomes_a_model_directory(
     for words in ("# ours", "## What is promised", "## Figures: held-out prose", "## ONNX"):
         assert words in card
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_every_shape_on_the_command_line_is_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(module, "release", lambda *_, **options: asked.update(options))
+    app = typer.Typer()
+    app.command()(module.main)
+    given = ["--low-ratio", "0.9", "--min-gap", "2", "--line-bonus", "1", "--repeat-bonus", "none"]
+    given += ["--repeat-bonus", "0.5", "-o", str(tmp_path), "--test", "t.jsonl", str(tmp_path)]
+    result = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert asked["shapes"] == (Shape(0.9, 2, 1.0, None), Shape(0.9, 2, 1.0, 0.5))
 
 
 def test_bonuses_are_numbers_or_none() -> None:
