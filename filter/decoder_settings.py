@@ -83,7 +83,8 @@ class DecoderSettings:
         line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
             every character speak for itself.
         repeat_bonus: Nats that a string which comes again on the page has beyond the mean of its
-            characters in all its places; None lets every place speak for itself.
+            characters in its two places; each doubling of the places adds one more. None lets
+            every place speak for itself.
         temperature: Divides the logits: calibrates the probabilities.
         bias: Nats added to the logits of labels, by name, after the temperature.
         min_han: Share of Han characters among the letters of a page below which it is passed as it

@@ -6,8 +6,8 @@ surely, the line is. A farm cycles through a few strings: where a string is prob
 its places, it is so in all.
 
 So the log odds of a character are raised to those of its company, which are the mean of theirs and
-a bonus; by no more than `REACH`, so that a keyword does not take the prose beside it. More
-probability never makes less.
+a bonus, larger the more places a string has; by no more than `REACH`, so that a keyword does not
+take the prose beside it. More probability never makes less.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ REACH = 4.0
 
 REPEATED = 4
 """Characters in a row, blanks and line breaks aside, that must come again to be a repetition."""
+
+DOUBLING = 1.0
+"""Nats that a repeated string gains with each doubling of its places beyond two."""
+
+MOST_DOUBLINGS = 3.0
+"""Places beyond 16 say no more."""
 
 # An odd number without pattern: two strings hardly ever share a key.
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -63,11 +69,14 @@ def with_evidence(
 
 def most_evidence(p: np.float32, shape: Shape) -> np.float32:
     """What no character of a page is raised beyond whose highest probability is `p`."""
-    bonuses = [own for own in (shape.line_bonus, shape.repeat_bonus) if own is not None]
-    if not bonuses:
-        return p
-    company = np.clip(_log_odds(np.array([p])), -_MOST_ODDS, _MOST_ODDS) + max(bonuses)
-    raised: np.float32 = np.maximum(p, _probability(company)[0])
+    bonuses = [-np.inf]
+    if shape.line_bonus is not None:
+        bonuses.append(shape.line_bonus)
+    if shape.repeat_bonus is not None:
+        bonuses.append(shape.repeat_bonus + DOUBLING * MOST_DOUBLINGS)
+    odds = _log_odds(np.array([p]))
+    company = np.clip(odds, -_MOST_ODDS, _MOST_ODDS) + max(bonuses)
+    raised: np.float32 = np.maximum(p, _probability(np.minimum(company, odds + REACH))[0])
     return raised
 
 
@@ -94,10 +103,10 @@ def _of_lines(odds: NDArray[np.float64], line: NDArray[np.int32]) -> NDArray[np.
 def _of_repetitions(
     odds: NDArray[np.float64], codes: NDArray[np.integer], page: NDArray[np.int32] | None
 ) -> NDArray[np.float64]:
-    """(n,) for each character the highest mean log odds of a repeated string that it is part of.
+    """(n,) for each character the highest log odds of a repeated string that it is part of.
 
-    The mean is over all places of the string on the page, and over its characters; minus infinity
-    where nothing is repeated.
+    They are the mean over all places of the string on the page, and over its characters, and
+    `DOUBLING` for each doubling of the places beyond two; minus infinity where nothing is repeated.
     """
     n = len(odds) - REPEATED + 1
     key = np.zeros(n, dtype=np.uint64) if page is None else page[:n].astype(np.uint64)
@@ -109,7 +118,8 @@ def _of_repetitions(
     number = np.unique(key, return_inverse=True)[1]
     times = np.bincount(number)
     mean = np.bincount(number, total) / (times * REPEATED)
-    own = np.where(times > 1, mean, -np.inf)[number]
+    doublings = np.minimum(np.log2(np.maximum(times, 2)) - 1, MOST_DOUBLINGS)
+    own = np.where(times > 1, mean + DOUBLING * doublings, -np.inf)[number]
     best = np.full(len(odds), -np.inf)
     for place in range(REPEATED):
         part = best[place : place + n]

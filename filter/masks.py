@@ -24,7 +24,8 @@ class Shape:
         line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
             every character speak for itself.
         repeat_bonus: Nats that a string which comes again has beyond the mean of its characters in
-            all its places; None lets every place speak for itself.
+            its two places; each doubling of the places adds one more. None lets every place speak
+            for itself.
     """
 
     low_ratio: float = 0.5

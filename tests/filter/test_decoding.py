@@ -375,6 +375,16 @@ def test_a_string_that_is_spam_in_most_of_its_places_is_cut_in_all() -> None:
     assert decode("秋天轴承价格来了", *once, threshold=0.96, repeat_bonus=4.0) == []
 
 
+def test_the_more_places_a_string_has_the_more_they_say() -> None:
+    def spans(places: int) -> int:
+        text = "".join(f"{fruit}轴承价格熟了\n" for fruit in "桃李杏梨枣柿橘柚"[:places])
+        found = [("轴承价格", KEYWORD, 0.97)] * places
+        return len(decode(text, *found, threshold=0.995, repeat_bonus=0.5))
+
+    # 3.5 nats and the bonus are not 5.3; those of eight places are, two nats higher.
+    assert [spans(places) for places in (1, 2, 4, 8)] == [0, 0, 0, 8]
+
+
 def test_nothing_comes_of_nothing() -> None:
     assert decode_spans("", np.zeros((0, 7), np.float32), NAMES, threshold=0.5) == []
     assert decode_spans(" \n ", np.full((3, 7), 1 / 7, np.float32), NAMES, threshold=0.5) == []

@@ -241,6 +241,22 @@ def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     assert text == "一句话。" * 20 + "\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("end", "left"),
+    [
+        ("（记者李云 通讯员王平）", ""),
+        ("\n【来源：某某日报】\n", ""),
+        ("（完）", "（完）"),
+        ("（记者没有来）他也走了。", "（记者没有来）他也走了。"),
+    ],
+)
+def test_a_credit_at_the_end_is_no_prose(tmp_path: Path, end: str, left: str) -> None:
+    path = tmp_path / "prose.jsonl"
+    path.write_text(json.dumps({"text": "一句话。" * 20 + end}), encoding="utf-8")
+    (((_, _, text),), _) = read_prose([path])
+    assert text == "一句话。" * 20 + left
+
+
 def test_only_whole_paragraphs_of_crawled_pages_are_prose(tmp_path: Path) -> None:
     paragraph = "这一段足够长，" * 8 + "并且以句号结束。"
     path = tmp_path / "pages.jsonl"

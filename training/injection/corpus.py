@@ -7,6 +7,7 @@ strings, are held out for evaluation; a store serves either part.
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -19,6 +20,13 @@ from filter.text import replace_surrogates
 
 MIN_DOCUMENT = 40
 """Shorter documents make no page."""
+
+_CREDIT = re.compile(
+    r"\s*[（(【\[]"
+    r"(?=[^\n]{0,40}(?:记者|記者|通讯员|通訊員|实习生|供稿|供图|责编|责任编辑|来源：|摄影))"
+    r"[^（()）【】\[\]\n]{2,40}[）)】\]]\s*$"
+)
+"""Who wrote and sent it, in brackets at the end of a document."""
 
 
 class ProseStore:
@@ -82,7 +90,8 @@ def read_prose(
         limit: at most so many documents of each file, held-out ones among them.
 
     Returns:
-        ``(source, domain, text)`` rows of the training part and of the held-out part.
+        ``(source, domain, text)`` rows of the training part and of the held-out part. A credit in
+        brackets at the end of a document is left out, for on a page it counts as boilerplate.
 
     Raises:
         WinnowError: a line is no JSON object with a ``text`` that is a string.
@@ -108,7 +117,8 @@ def read_prose(
                     raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
                 if len(text) < MIN_DOCUMENT:
                     continue
-                row = (record.get("source", ""), record.get("domain", ""), replace_surrogates(text))
+                text = _CREDIT.sub("", replace_surrogates(text))
+                row = (record.get("source", ""), record.get("domain", ""), text)
                 out = row[0] in sources or any(string in text for string in strings)
                 (held_out if out else train).append(row)
     return train, held_out

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from filter.decoder_settings import DecoderSettings, read_decoder, read_json
-from filter.evidence import REACH
+from filter.evidence import DOUBLING, REACH
 from filter.files import atomic_write
 from filter.labels import LABELS
 from training.model_files.card_figures import (
@@ -169,14 +169,15 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
         f" down to {decoder.low_ratio * decoder.threshold:.3g} as far as the end of a clause; holes"
         f" of up to {decoder.min_gap} characters are closed; temperature {decoder.temperature:g}.",
     ]
-    for bonus, words in (
-        (decoder.line_bonus, "a line as a whole (`line_bonus`)"),
-        (decoder.repeat_bonus, "a string that comes again, in all its places (`repeat_bonus`)"),
+    doubling = f" ({DOUBLING:g} more for each doubling of its places)"
+    for bonus, words, more in (
+        (decoder.line_bonus, "a line as a whole (`line_bonus`)", ""),
+        (decoder.repeat_bonus, "a string that comes again (`repeat_bonus`)", doubling),
     ):
         if bonus is not None:
             lines.append(
-                f"Raised by {words}: to the mean log odds of its characters and {bonus:g} nats,"
-                f" by {REACH:g} at most."
+                f"Raised by {words}: to the mean log odds of its characters and {bonus:g} nats"
+                f"{more}, by {REACH:g} at most."
             )
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
