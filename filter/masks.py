@@ -22,7 +22,7 @@ class Shape:
         low_ratio: Share of the threshold down to which a run extends to the end of a clause.
         min_gap: Longest hole, in characters that are not blank, that is cut with its two sides.
         line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
-            every character speak for itself.
+            every character speak for itself, in short lines with sure ones, too.
         repeat_bonus: Nats that a string which comes again has beyond the mean of its characters in
             its two places; each doubling of the places adds one more. None lets every place speak
             for itself.

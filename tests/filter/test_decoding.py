@@ -114,7 +114,8 @@ def test_more_probability_cuts_no_less(
         covered(decode_spans(text, p, NAMES, threshold=threshold, shape=shape))
         for p in (probabilities, more)
     )
-    assert found <= found_more
+    # A blank is cut for itself only as noise, which what is moved may outdo.
+    assert {index for index in found if not text[index].isspace()} <= found_more
 
 
 @given(
@@ -383,6 +384,20 @@ def test_the_more_places_a_string_has_the_more_they_say() -> None:
 
     # 3.5 nats and the bonus are not 5.3; those of eight places are, two nats higher.
     assert [spans(places) for places in (1, 2, 4, 8)] == [0, 0, 0, 8]
+
+
+def test_sure_spam_in_a_title_makes_the_rest_of_the_title_likelier() -> None:
+    title = "最好古镇石板路修缮见闻振动筛网"
+    places = (("最好", KEYWORD, 0.98), ("振动筛网", KEYWORD, 0.999))
+    body = "\n石板路要修三个月，老匠人带着徒弟。"
+    spans = decode(title + body, *places, threshold=0.99, line_bonus=0.0)
+    assert [span.text for span in spans] == ["最好", "振动筛网"]
+    # Not where it is doubtful, nor in a paragraph, nor on another line, nor without line evidence.
+    doubtful = (("最好", KEYWORD, 0.9), places[1])
+    assert len(decode(title + body, *doubtful, threshold=0.99, line_bonus=0.0)) == 1
+    assert len(decode(title + "古" * 60, *places, threshold=0.99, line_bonus=0.0)) == 1
+    assert len(decode("最好古镇\n振动筛网", *places, threshold=0.99, line_bonus=0.0)) == 1
+    assert len(decode(title + body, *places, threshold=0.99)) == 1
 
 
 def test_nothing_comes_of_nothing() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from filter.decoder_settings import DecoderSettings, read_decoder, read_json
-from filter.evidence import DOUBLING, REACH
+from filter.evidence import DOUBLING, NEAR, REACH, REPEATED, SHORT
 from filter.files import atomic_write
 from filter.labels import LABELS
 from training.model_files.card_figures import (
@@ -170,8 +170,9 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
         f" of up to {decoder.min_gap} characters are closed; temperature {decoder.temperature:g}.",
     ]
     doubling = f" ({DOUBLING:g} more for each doubling of its places)"
+    short = f" (and in lines of up to {SHORT}, by {NEAR:g} at most, to the surest {REPEATED})"
     for bonus, words, more in (
-        (decoder.line_bonus, "a line as a whole (`line_bonus`)", ""),
+        (decoder.line_bonus, "a line as a whole (`line_bonus`)", short),
         (decoder.repeat_bonus, "a string that comes again (`repeat_bonus`)", doubling),
     ):
         if bonus is not None:
