@@ -76,7 +76,7 @@ def test_a_run_becomes_a_model_directory(
         test=[tmp_path / "data" / "tune.jsonl"],
         card={"name": "ours"},
         bounds=bounds,
-        shapes=[Shape(low_ratio=0.85, line_bonus=-3.0)],
+        shapes=[Shape(low_ratio=0.85, repeat_bonus=-3.0)],
     )
     # The baseline is held to the bounds that the model is.
     assert asked["bounds"] is bounds
@@ -86,7 +86,7 @@ def test_a_run_becomes_a_model_directory(
     model = read_model_directory(output)
     assert set(model.onnx) == {"int8"}
     decoder = read_decoder(output / "decoder.json")
-    assert decoder.shape == Shape(low_ratio=0.85, line_bonus=-3.0)
+    assert decoder.shape == Shape(low_ratio=0.85, repeat_bonus=-3.0)
     promise = decoder.promise
     assert promise is not None
     assert (promise.max_prose_loss, promise.pages) == (0.9, 8)
