@@ -80,11 +80,11 @@ class DecoderSettings:
         threshold: Probability of spam, with what the bonuses add, that a run must reach to be cut.
         low_ratio: Share of the threshold down to which a run extends to the end of a clause.
         min_gap: Longest hole, in characters, that is cut with its two sides.
-        line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
-            every character speak for itself.
-        repeat_bonus: Nats that a string which comes again on the page has beyond the mean of its
-            characters in its two places; each doubling of the places adds one more. None lets
-            every place speak for itself.
+        line_bonus: Nats that a line as a whole has beyond the mean of its characters; the sure ones
+            of a short line raise its others, too. None lets every character speak for itself.
+        repeat_bonus: Nats that a string in two places has beyond the mean of its characters in all
+            its places; each doubling of the places adds one, up to three. None lets every place
+            speak for itself.
         temperature: Divides the logits: calibrates the probabilities.
         bias: Nats added to the logits of labels, by name, after the temperature.
         min_han: Share of Han characters among the letters of a page below which it is passed as it

@@ -76,6 +76,7 @@ def with_evidence(
     raised = np.maximum(p, _probability(np.minimum(company, odds + REACH)))
     if shape.line_bonus is None:
         return raised
+    # After the rest: what became sure by its repetitions speaks for its line, too.
     odds = _log_odds(raised)
     surest = _of_short_lines(odds, line)
     near = _probability(np.minimum(surest, odds + NEAR))

@@ -21,11 +21,11 @@ class Shape:
     Attributes:
         low_ratio: Share of the threshold down to which a run extends to the end of a clause.
         min_gap: Longest hole, in characters that are not blank, that is cut with its two sides.
-        line_bonus: Nats that a line as a whole has beyond the mean of its characters; None lets
-            every character speak for itself, in short lines with sure ones, too.
-        repeat_bonus: Nats that a string which comes again has beyond the mean of its characters in
-            its two places; each doubling of the places adds one more. None lets every place speak
-            for itself.
+        line_bonus: Nats that a line as a whole has beyond the mean of its characters; the sure ones
+            of a short line raise its others, too. None lets every character speak for itself.
+        repeat_bonus: Nats that a string in two places has beyond the mean of its characters in all
+            its places; each doubling of the places adds one, up to three. None lets every place
+            speak for itself.
     """
 
     low_ratio: float = 0.5

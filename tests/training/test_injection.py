@@ -257,6 +257,12 @@ def test_a_credit_at_the_end_is_no_prose(tmp_path: Path, end: str, left: str) ->
     assert text == "一句话。" * 20 + left
 
 
+def test_what_is_short_without_its_credit_makes_no_page(tmp_path: Path) -> None:
+    path = tmp_path / "prose.jsonl"
+    path.write_text(json.dumps({"text": "一句话。" * 5 + "（记者" + "李云" * 12 + "）"}), "utf-8")
+    assert read_prose([path]) == ([], [])
+
+
 def test_only_whole_paragraphs_of_crawled_pages_are_prose(tmp_path: Path) -> None:
     paragraph = "这一段足够长，" * 8 + "并且以句号结束。"
     path = tmp_path / "pages.jsonl"

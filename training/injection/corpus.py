@@ -23,10 +23,13 @@ MIN_DOCUMENT = 40
 
 _CREDIT = re.compile(
     r"\s*[（(【\[]"
-    r"(?=[^\n]{0,40}(?:记者|記者|通讯员|通訊員|实习生|供稿|供图|责编|责任编辑|来源：|摄影))"
-    r"[^（()）【】\[\]\n]{2,40}[）)】\]]\s*$"
+    r"(?=[^\n]*(?:记者|記者|通讯员|通訊員|实习生|供稿|供图|责编|责任编辑|来源：|摄影))"
+    r"[^（()）【】\[\]\n]{2,40}[）)】\]]\s*\Z"
 )
 """Who wrote and sent it, in brackets at the end of a document."""
+
+_CREDIT_LENGTH = 60
+"""Characters at the end in which a credit is looked for, blanks among them."""
 
 
 class ProseStore:
@@ -115,13 +118,19 @@ def read_prose(
                 if not isinstance(text, str):
                     found = json.dumps(text, ensure_ascii=False)[:40]
                     raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
+                text = without_credit(replace_surrogates(text))
                 if len(text) < MIN_DOCUMENT:
                     continue
-                text = _CREDIT.sub("", replace_surrogates(text))
                 row = (record.get("source", ""), record.get("domain", ""), text)
                 out = row[0] in sources or any(string in text for string in strings)
                 (held_out if out else train).append(row)
     return train, held_out
+
+
+def without_credit(text: str) -> str:
+    """A document without the names of its reporters, editors or source in brackets at its end."""
+    credit = _CREDIT.search(text, max(0, len(text) - _CREDIT_LENGTH))
+    return text[: credit.start()] if credit else text
 
 
 def read_paragraphs(
