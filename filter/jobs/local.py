@@ -14,8 +14,10 @@ import queue
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -74,9 +76,28 @@ def _start(order: bytes) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, order), name="winnow", daemon=True)
-    process.start()
+    with _interrupts_held():
+        process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Holds Ctrl-C back here, and for good in processes started meanwhile.
+
+    It goes to all processes of a terminal, and what becomes of it is the parent's to say. A worker
+    cannot ignore it before it has imported what it needs; what is held back is inherited.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: a worker ignores it once it can
+        yield
+        return
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again, were it started here
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _feed(pool: list[_Worker], ledger: Ledger) -> None:
@@ -134,7 +155,6 @@ def _death(worker: _Worker) -> WinnowError:
 
 def _work(connection: Connection, order: bytes) -> None:
     """What a worker does: bundles of parts, one after the other, until its parent is gone."""
-    # Ctrl-C goes to all processes of a terminal; what becomes of it is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inbox: queue.SimpleQueue[list[Part]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()

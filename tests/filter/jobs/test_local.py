@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,21 @@ def test_a_worker_that_dies_or_fails_is_one_clear_error(
 ) -> None:
     with pytest.raises(error, match=message):
         carry_out(make_job(), partial(run_local, work=getattr(work, name), workers=2))
+
+
+def test_a_worker_that_has_only_just_started_leaves_ctrl_c_to_its_parent(
+    make_job: Callable[..., Job], work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = SpawnProcess.start
+
+    def interrupted(process: SpawnProcess) -> None:
+        start(process)
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGINT)
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted)
+    with pytest.raises(WinnowError, match=r"a.jsonl: cannot be done"):  # it came so far as to work
+        carry_out(make_job(), partial(run_local, work=work.raises, workers=2))
 
 
 def test_workers_are_gone_when_their_parent_is_killed(
