@@ -44,6 +44,8 @@ class LabelledConfig(Section):
     """A labelled corpus in the mixture."""
 
     path: str
+    texts: list[str] = []
+    """Files that hold its pages, where ``path`` has labels alone (training/corpus/standoff.py)."""
     rate: Rate | None = None
     """Share of the training windows that come from it; none takes an equal part of what is left."""
     injected: Rate = 0.0
@@ -254,7 +256,7 @@ class TrainConfig(RunConfig):
     def data_patterns(self) -> list[str]:
         """All files that are read, as they are named."""
         data = self.data
-        labelled = [corpus.path for corpus in data.labelled]
+        labelled = [name for corpus in data.labelled for name in (corpus.path, *corpus.texts)]
         return [*data.prose, *data.hosts, *data.material, *labelled, *self.evaluation.labelled]
 
     @property

@@ -166,7 +166,12 @@ def read_inputs(config: TrainConfig) -> Inputs:
     streams: list[Stream] = []
     held_out_pages: list[LabelledPage] = []
     for corpus, rate in zip(data.labelled, data.shares(), strict=True):
-        pages = load_pages(data_paths(data, [corpus.path]), config.labels, clean=corpus.clean)
+        pages = load_pages(
+            data_paths(data, [corpus.path]),
+            config.labels,
+            clean=corpus.clean,
+            texts=data_paths(data, corpus.texts),
+        )
         kept = pages.part(held_out.labelled_sources, inside=False)
         if held_out.labels:
             kept = kept.without(held_out.labels)

@@ -14,7 +14,7 @@ from filter.errors import UsageError, unknown
 from filter.labels import LABELS, PROSE
 from training.config import DataConfig, TrainConfig
 from training.config_files import data_paths
-from training.corpus.records import read_labelled
+from training.corpus.table import read_pages
 
 
 def with_labels(config: TrainConfig) -> TrainConfig:
@@ -46,7 +46,8 @@ def counted_labels(data: DataConfig) -> list[str]:
     for corpus in data.labelled:
         if not corpus.clean:
             for path in data_paths(data, [corpus.path]):
-                for page in read_labelled(path, labels=None):
+                texts = data_paths(data, corpus.texts)
+                for page in read_pages(path, texts=texts, labels=None):
                     counts.update(span.label for span in page.spans)
     if data.injects and set(counts) <= set(LABELS):
         return list(LABELS)

@@ -91,12 +91,12 @@ def read_records(
         WinnowError: the file cannot be read.
     """
     name = fspath(path)
-    for where, record in _records(name):
+    for where, record in numbered_records(name):
         page: LabelledPage | CorpusError
         try:
             if isinstance(record, CorpusError):
                 raise record
-            page = _page(
+            page = page_of(
                 record,
                 f"{name}{where}",
                 where=where,
@@ -109,7 +109,7 @@ def read_records(
         yield record, page
 
 
-def _records(path: str) -> Iterator[tuple[str, Any]]:
+def numbered_records(path: str) -> Iterator[tuple[str, Any]]:
     """Each record, or why it is none, with its place in the file (`:12` for line 12)."""
     with open_bytes(path) as file:
         if base_name(path).lower().endswith(".json"):
@@ -130,16 +130,22 @@ def _records(path: str) -> Iterator[tuple[str, Any]]:
             yield f":{number}", record
 
 
-def _page(
+def page_of(
     record: Any,
     place: str,
     *,
     where: str,
     labels: Sequence[str] | None,
-    text_key: str,
-    require_spans: bool,
+    text_key: str = "text",
+    require_spans: bool = True,
 ) -> LabelledPage:
-    """One checked record."""
+    """The page of one record, as `read_labelled` gives it.
+
+    Errors name it by ``place``; without an `id` it goes by ``where``, its place in the file.
+
+    Raises:
+        CorpusError: the record is broken.
+    """
     if not isinstance(record, dict):
         raise CorpusError(f"{place}: expected a JSON object, found {type(record).__name__}")
     if text_key not in record:

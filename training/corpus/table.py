@@ -10,8 +10,10 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from filter.labels import LABELS
 from filter.spans import Span
 from training.corpus.records import CorpusError, LabelledPage, read_labelled
+from training.corpus.standoff import read_standoff
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -57,7 +59,13 @@ class PageTable(Sequence[LabelledPage]):
         return PageTable(self.dataset.select(kept))
 
 
-def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = False) -> PageTable:
+def load_pages(
+    paths: Sequence[Path],
+    labels: Sequence[str],
+    *,
+    clean: bool = False,
+    texts: Sequence[Path] = (),
+) -> PageTable:
     """Reads labelled JSONL, plain or compressed, into a table.
 
     The table is kept in the cache of `datasets` and made anew when a file changes.
@@ -66,6 +74,8 @@ def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = Fa
         paths: the files.
         labels: the labels that may occur.
         clean: whether the pages are clean, so that records need no spans and may have none.
+        texts: the files that hold the pages, where ``paths`` have labels alone
+            (`training.corpus.standoff`).
 
     Raises:
         CorpusError: a record is broken; the message names file, line and value.
@@ -88,7 +98,7 @@ def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = Fa
             "ambiguous": List(List(number)),
         }
     )
-    versions = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    versions = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (*paths, *texts)]
     try:
         dataset = Dataset.from_generator(
             _rows,
@@ -97,6 +107,7 @@ def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = Fa
                 "paths": tuple(map(str, paths)),
                 "labels": tuple(labels),
                 "clean": clean,
+                "texts": tuple(map(str, texts)),
                 "versions": tuple(versions),
             },
         )
@@ -105,11 +116,28 @@ def load_pages(paths: Sequence[Path], labels: Sequence[str], *, clean: bool = Fa
     return PageTable(dataset)
 
 
+def read_pages(
+    path: str | Path,
+    *,
+    texts: Sequence[str | Path] = (),
+    labels: Sequence[str] | None = LABELS,
+    require_spans: bool = True,
+) -> Iterator[LabelledPage]:
+    """The pages of a corpus, whether they are in its file or in others (``texts``)."""
+    if texts:
+        return read_standoff(path, texts, labels=labels)
+    return read_labelled(path, labels=labels, require_spans=require_spans)
+
+
 def _rows(
-    paths: Sequence[str], labels: Sequence[str], clean: bool, versions: Sequence[tuple[int, int]]
+    paths: Sequence[str],
+    labels: Sequence[str],
+    clean: bool,
+    texts: Sequence[str],
+    versions: Sequence[tuple[int, int]],
 ) -> Iterator[dict[str, Any]]:
     for path in paths:
-        for page in read_labelled(path, labels=labels, require_spans=not clean):
+        for page in read_pages(path, texts=texts, labels=labels, require_spans=not clean):
             if clean and page.spans:
                 raise CorpusError(
                     f"{path}: page {page.id!r}: has spans ({page.spans[0].label!r} at"
