@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from random import Random
@@ -108,3 +109,14 @@ def test_own_pages_are_a_corpus_without_faults() -> None:
     assert len({p.text for p in pages}) == len(pages)
     held_out = [page for page in pages if page.source == "winnow/written-held-out"]
     assert 0.1 < len(held_out) / len(pages) < 0.15
+
+
+def test_labels_of_pages_that_stay_elsewhere_carry_no_text_of_theirs() -> None:
+    (path,) = own_files("winnow:trade.jsonl")
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(records) > 500
+    known = {"id", "start", "end", "sha256", "source", "kind", "spans", "ambiguous"}
+    assert set().union(*records) <= known
+    assert {key for record in records for span in record["spans"] for key in span} == {
+        "start", "end", "label",
+    }  # fmt: skip
