@@ -111,8 +111,9 @@ def test_own_pages_are_a_corpus_without_faults() -> None:
     assert 0.1 < len(held_out) / len(pages) < 0.15
 
 
-def test_labels_of_pages_that_stay_elsewhere_carry_no_text_of_theirs() -> None:
-    (path,) = own_files("winnow:trade.jsonl")
+@pytest.mark.parametrize("name", ["trade", "web", "passages"])
+def test_labels_of_pages_that_stay_elsewhere_carry_no_text_of_theirs(name: str) -> None:
+    (path,) = own_files(f"winnow:{name}.jsonl")
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(records) > 500
     known = {"id", "start", "end", "sha256", "source", "kind", "spans", "ambiguous"}

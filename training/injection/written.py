@@ -5,7 +5,7 @@ it, slots in braces that are filled as an item is drawn. So injection works, and
 than patterns have, where there is no material at all; lists of one's own come on top. Labelled
 pages and clean look-alikes of the same hands lie beside them, for configurations to name as
 ``winnow:pages.jsonl`` and ``winnow:clean.jsonl``, and labels of real pages whose text lies
-elsewhere (``winnow:trade.jsonl``, see training/corpus/standoff.py).
+elsewhere (``winnow:trade.jsonl``, ``web``, ``passages``; see training/corpus/standoff.py).
 """
 
 from __future__ import annotations
