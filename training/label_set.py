@@ -45,8 +45,8 @@ def counted_labels(data: DataConfig) -> list[str]:
     counts: Counter[str] = Counter()
     for corpus in data.labelled:
         if not corpus.clean:
+            texts = data_paths(data, corpus.texts)
             for path in data_paths(data, [corpus.path]):
-                texts = data_paths(data, corpus.texts)
                 for page in read_pages(path, texts=texts, labels=None):
                     counts.update(span.label for span in page.spans)
     if data.injects and set(counts) <= set(LABELS):

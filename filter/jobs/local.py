@@ -12,6 +12,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def _interrupts_held() -> Iterator[None]:
     It goes to all processes of a terminal, and what becomes of it is the parent's to say. A worker
     cannot ignore it before it has imported what it needs; what is held back is inherited.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows: a worker ignores it once it can
+    if sys.platform == "win32":  # signals cannot be held there: a worker ignores it once it can
         yield
         return
     resource_tracker.ensure_running()  # which would let Ctrl-C through again, were it started here

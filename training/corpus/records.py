@@ -136,8 +136,8 @@ def page_of(
     *,
     where: str,
     labels: Sequence[str] | None,
+    require_spans: bool,
     text_key: str = "text",
-    require_spans: bool = True,
 ) -> LabelledPage:
     """The page of one record, as `read_labelled` gives it.
 

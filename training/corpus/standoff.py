@@ -33,6 +33,7 @@ def read_standoff(
     pages: Iterable[str | PathLike[str]],
     *,
     labels: Sequence[str] | None = LABELS,
+    require_spans: bool = True,
 ) -> Iterator[LabelledPage]:
     """Read labels and the pages that they are of, in the order of the pages.
 
@@ -40,6 +41,7 @@ def read_standoff(
         path: JSON lines as above, plain or compressed.
         pages: the files that hold the pages, as JSON lines with `id` and `text`.
         labels: the labels that may occur; None allows any.
+        require_spans: whether a record without `spans` is an error, or else plain prose.
 
     Raises:
         CorpusError: a record is broken, a page is missing, or its text is another one; the message
@@ -65,7 +67,9 @@ def read_standoff(
                     " the same version of the file"
                 )
             whole = {"source": page.source, **record, "text": part}
-            yield page_of(whole, f"{name}{where}", where=where, labels=labels)
+            yield page_of(
+                whole, f"{name}{where}", where=where, labels=labels, require_spans=require_spans
+            )
     if wanted:
         id_, [(where, _), *_] = next(iter(wanted.items()))
         raise CorpusError(

@@ -125,7 +125,7 @@ def read_pages(
 ) -> Iterator[LabelledPage]:
     """The pages of a corpus, whether they are in its file or in others (``texts``)."""
     if texts:
-        return read_standoff(path, texts, labels=labels)
+        return read_standoff(path, texts, labels=labels, require_spans=require_spans)
     return read_labelled(path, labels=labels, require_spans=require_spans)
 
 

@@ -108,3 +108,10 @@ def test_a_table_has_the_pages_and_is_made_anew_when_a_text_changes(
     texts.write_text(json.dumps({"id": "p-1", "text": "完" + TEXT}) + "\n", encoding="utf-8")
     with pytest.raises(WinnowError, match="same version"):
         load_pages([labels], LABELS, texts=[texts])
+
+
+def test_clean_pages_need_no_spans(tmp_path: Path, texts: Path) -> None:
+    record = standoff()
+    del record["spans"]
+    labels = written(tmp_path / "labels.jsonl", [record])
+    assert [page.spans for page in load_pages([labels], LABELS, clean=True, texts=[texts])] == [[]]
