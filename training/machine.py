@@ -42,7 +42,12 @@ def use_bf16(config: RunConfig, *, gpu: bool) -> bool:
     """Whether to train under bf16 autocast: where the processor or the GPU computes in it."""
     if config.bf16 != "auto":
         return config.bf16
-    if gpu:
+    return computes_in_bf16(torch.device("cuda" if gpu else "cpu"))
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 itself; one that emulates it is far slower so."""
+    if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
