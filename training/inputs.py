@@ -159,7 +159,6 @@ def read_inputs(config: TrainConfig) -> Inputs:
         held_out_containing=held_out.prose_containing,
         limit=data.limit,
     )
-    prose += read_paragraphs(data_paths(data, data.hosts))
     material = read_material(
         data_paths(data, data.material), held_out_share=held_out.material_share
     )
@@ -185,6 +184,9 @@ def read_inputs(config: TrainConfig) -> Inputs:
         if data.injects and not corpus.clean:
             material.add_pages(kept)
             material.add_pages(pages.part(held_out.labelled_sources, inside=True), held_out=True)
+    # A page may be a host and, elsewhere, a labelled page: held out there, it is no host either.
+    judged = {page.id for page in held_out_pages}
+    prose += read_paragraphs(data_paths(data, data.hosts), without=judged)
     _say_shares(config)
     tuning_files = data_paths(data, config.evaluation.labelled)
     tune = [page for file in tuning_files for page in read_labelled(file, labels=config.labels)]

@@ -153,6 +153,23 @@ def test_a_mapping_of_other_things_is_refused(named: dict[str, str], message: st
     assert message in str(error.value)
 
 
+def test_a_page_that_is_held_out_is_no_host_either(corpus: Path, tmp_path: Path) -> None:
+    sentence = "村里的小学修好了一座旧钟楼，邻居们都来看热闹，大家约定明年再见。"
+    records = [{"id": name, "text": name + sentence * 3, "source": name} for name in "甲乙"]
+    write_pages(tmp_path / "hosts.jsonl", records)
+    write_pages(tmp_path / "seen.jsonl", [{**record, "spans": []} for record in records])
+    config = own_config(
+        corpus,
+        tmp_path,
+        hosts=["hosts.jsonl"],
+        labelled=[{"path": "seen.jsonl", "rate": 0.5}],
+        held_out={"labelled_sources": ["乙"]},
+    )
+    inputs = read_inputs(config.model_copy(update={"labels": list(LABELS)}))
+    assert [page.id for page in inputs.held_out_pages] == ["乙"]
+    assert [source for source, _, _ in inputs.prose] == ["甲"]
+
+
 def test_clean_pages_need_no_spans_and_have_none(corpus: Path, tmp_path: Path) -> None:
     write_pages(tmp_path / "clean.jsonl", [{"text": "机械制造的历史。"}])
     clean = {"path": "clean.jsonl", "rate": 0.5, "clean": True}

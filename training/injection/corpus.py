@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -82,6 +82,7 @@ def read_prose(
     *,
     held_out_sources: Iterable[str] = (),
     held_out_containing: Iterable[str] = (),
+    without: Container[str] = (),
     limit: int | None = None,
 ) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
     """Reads prose JSONL (``text``, optional ``source`` and ``domain``), plain or compressed.
@@ -90,6 +91,7 @@ def read_prose(
         paths: the files.
         held_out_sources: sources of which all documents are held out.
         held_out_containing: strings; documents with one of them are held out.
+        without: ids of documents that belong to neither part.
         limit: at most so many documents of each file, held-out ones among them.
 
     Returns:
@@ -119,7 +121,7 @@ def read_prose(
                     found = json.dumps(text, ensure_ascii=False)[:40]
                     raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
                 text = without_credit(replace_surrogates(text))
-                if len(text) < MIN_DOCUMENT:
+                if len(text) < MIN_DOCUMENT or str(record.get("id", "")) in without:
                     continue
                 row = (record.get("source", ""), record.get("domain", ""), text)
                 out = row[0] in sources or any(string in text for string in strings)
@@ -134,13 +136,18 @@ def without_credit(text: str) -> str:
 
 
 def read_paragraphs(
-    paths: Iterable[str | Path], *, shortest: int = 50
+    paths: Iterable[str | Path], *, without: Container[str] = (), shortest: int = 50
 ) -> list[tuple[str, str, str]]:
     """Rows as `read_prose` gives them, of the long lines that end as sentences do.
 
     For pages as crawled: what stands on short lines may be navigation, so it is left out.
+
+    Args:
+        paths: the files.
+        without: ids of pages that are left out.
+        shortest: characters of a long line.
     """
-    rows, _ = read_prose(paths)
+    rows, _ = read_prose(paths, without=without)
     kept = []
     for source, domain, text in rows:
         lines = [line.strip() for line in text.split("\n")]
