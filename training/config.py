@@ -50,6 +50,8 @@ class LabelledConfig(Section):
     """Share of the training windows that come from it; none takes an equal part of what is left."""
     injected: Rate = 0.0
     """Share of its pages that get in-sentence spam injected as well."""
+    traditional: Rate = 0.0
+    """Share of its pages that are converted into traditional characters."""
     clean: bool = False
     """Its pages are clean, hard negatives: records need no spans, and may have none."""
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from filter.tokenizer import Encoding, PageTokenizer
 from training.corpus.records import LabelledPage
+from training.injection.scripts import TRADITIONAL, convert_page
 
 if TYPE_CHECKING:
     from training.injection import Injector
@@ -46,6 +47,7 @@ class Stream:
         sources: source of each page.
         rate: share of the training pages that come from it.
         injected: share of its pages that get in-sentence spam as well.
+        traditional: share of its pages that are converted into traditional characters.
     """
 
     def __init__(
@@ -55,16 +57,21 @@ class Stream:
         *,
         rate: float,
         injected: float = 0.0,
+        traditional: float = 0.0,
     ) -> None:
         self.pages = pages
         self.rate = rate
         self.injected = injected
+        self.traditional = traditional
         sizes = Counter(sources)
         self._cumulative = list(accumulate(sizes[source] ** -0.5 for source in sources))
 
     def draw(self, rng: Random) -> LabelledPage:
-        """A page."""
-        return self.pages[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
+        """A page, in the script that is drawn for it."""
+        page = self.pages[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
+        if rng.random() < self.traditional:
+            return convert_page(page, rng.choice(TRADITIONAL))
+        return page
 
 
 def token_labels(encoding: Encoding, labels: NDArray[np.int16]) -> NDArray[np.int16]:

@@ -180,7 +180,15 @@ def read_inputs(config: TrainConfig) -> Inputs:
                 + (" (all sources or labels are held out)" if len(pages) else "")
             )
         held_out_pages += pages.part(held_out.labelled_sources, inside=True)
-        streams.append(Stream(kept, kept.sources, rate=rate, injected=corpus.injected))
+        streams.append(
+            Stream(
+                kept,
+                kept.sources,
+                rate=rate,
+                injected=corpus.injected,
+                traditional=corpus.traditional,
+            )
+        )
         if data.injects and not corpus.clean:
             material.add_pages(kept)
             material.add_pages(pages.part(held_out.labelled_sources, inside=True), held_out=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from filter.errors import UsageError
 from filter.labels import LABELS
+from filter.spans import Span
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig
 from training.corpus.records import CorpusError, LabelledPage, read_labelled
@@ -99,6 +101,19 @@ def test_small_sources_are_not_crowded_out() -> None:
     rng = Random(0)
     share = np.mean([stream.draw(rng).source == "small" for _ in range(2000)])
     assert 0.05 < share < 0.15  # 1 page of 101, drawn as the root of 1 to the root of 100
+
+
+def test_a_share_of_the_labelled_pages_is_in_traditional_script() -> None:
+    text = "开关和发电机，门窗"
+    page = LabelledPage("1", text, [Span(3, 6, "keyword", text=text[3:6])], source="s")
+    stream, as_it_is = (Stream([page], ["s"], rate=1.0, traditional=share) for share in (0.5, 0))
+    rng = Random(1)
+    drawn = Counter(stream.draw(rng).text for _ in range(400))
+    assert set(drawn) == {text, "開關和發電機，門窗"}
+    assert 120 < drawn[text] < 280
+    converted = next(p for p in iter(lambda: stream.draw(rng), None) if p.text != text)
+    assert [(span.text, span.label) for span in converted.spans] == [("發電機", "keyword")]
+    assert all(as_it_is.draw(rng) is page for _ in range(50))
 
 
 def write_pages(path: Path, records: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 
 from training.injection.material import Material
 from training.injection.page import Edit, Page
-from training.injection.scripts import convert
+from training.injection.scripts import TRADITIONAL, convert
 
 _HALF_WIDTH = str.maketrans("，：；！？（）", ",:;!?()")
 _QUOTES = re.compile('[“”‘’「」『』"]')
@@ -124,7 +124,7 @@ def to_traditional(page: Page) -> None:
     pieces: list[str] = []
     labels = bytearray()
     done = 0
-    config = page.rng.choice(("s2t", "s2tw", "s2hk"))
+    config = page.rng.choice(TRADITIONAL)
     for start, end, _ in [*page.spans(), (len(page), len(page), "")]:
         for low, high in ((done, start), (start, end)):
             text = convert(page.text[low:high], config)

@@ -9,6 +9,9 @@ from typing import Any
 
 from training.corpus.records import LabelledPage
 
+TRADITIONAL = ("s2t", "s2tw", "s2hk")
+"""OpenCC configurations for traditional script: its own standard, Taiwan's and Hong Kong's."""
+
 
 @cache
 def _converter(config: str) -> Any:
