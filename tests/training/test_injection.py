@@ -236,9 +236,9 @@ def test_a_limit_holds_for_each_file(tmp_path: Path) -> None:
 
 def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     path = tmp_path / "prose.jsonl"
-    path.write_text('{"text": "%s\\ud83d"}' % ("一句话。" * 20), encoding="utf-8")
+    path.write_text('{"text": "%s\\ud83d。"}' % ("一句话。" * 20), encoding="utf-8")
     (((_, _, text),), _) = read_prose([path])
-    assert text == "一句话。" * 20 + "\ufffd"
+    assert text == "一句话。" * 20 + "\ufffd。"
 
 
 @pytest.mark.parametrize(
@@ -246,15 +246,41 @@ def test_lone_surrogates_are_replaced(tmp_path: Path) -> None:
     [
         ("（记者李云 通讯员王平）", ""),
         ("\n【来源：某某日报】\n", ""),
+        ("江城晚报记者李云编辑王平校对赵一", ""),
+        ("河边修了一条新路，路上（江城报供图）的人很多。", "河边修了一条新路，路上的人很多。"),
+        ("他说：“我也走了。”这一句没有写", "他说：“我也走了。”"),
         ("（完）", "（完）"),
         ("（记者没有来）他也走了。", "（记者没有来）他也走了。"),
+        ("没有句号的一段" * 20, "没有句号的一段" * 20),
     ],
 )
-def test_a_credit_at_the_end_is_no_prose(tmp_path: Path, end: str, left: str) -> None:
+def test_what_a_site_adds_at_the_end_is_no_prose(tmp_path: Path, end: str, left: str) -> None:
     path = tmp_path / "prose.jsonl"
-    path.write_text(json.dumps({"text": "一句话。" * 20 + end}), encoding="utf-8")
+    path.write_text(json.dumps({"text": "一句话。" * 40 + end}), encoding="utf-8")
     (((_, _, text),), _) = read_prose([path])
-    assert text == "一句话。" * 20 + left
+    assert text == "一句话。" * 40 + left
+
+
+@pytest.mark.parametrize(
+    ("sentence", "is_prose"),
+    [
+        ("孩子看到了飞机。图源：江城晚报记者昨天来到现场。", False),
+        ("2023-08-14 作者：李云一家公司昨天说，价格要涨。", False),
+        ("本文属于原创文章，如若转载，请注明出处。", False),
+        ("多吃青菜。定点痔疮医院。每天散步半小时。", False),
+        ("治疗湿疹哪里最好？我头上痒了三天。", False),
+        ("这家医院在哪个城市都有名。", True),
+        ("如果不见好转，最好去医院做一次检查。", True),
+        ("记者来到现场，看到编辑正在校对。", True),
+        ("资金的来源有三种，作者一一说明。", True),
+    ],
+)
+def test_documents_with_what_is_not_the_authors_are_left_out(
+    tmp_path: Path, sentence: str, is_prose: bool
+) -> None:
+    path = tmp_path / "prose.jsonl"
+    path.write_text(json.dumps({"text": "一句话。" * 20 + sentence}), encoding="utf-8")
+    assert read_prose([path]) == ([("", "", "一句话。" * 20 + sentence)] if is_prose else [], [])
 
 
 def test_what_is_short_without_its_credit_makes_no_page(tmp_path: Path) -> None:

@@ -21,15 +21,33 @@ from filter.text import replace_surrogates
 MIN_DOCUMENT = 40
 """Shorter documents make no page."""
 
-_CREDIT = re.compile(
-    r"\s*[（(【\[]"
-    r"(?=[^\n]*(?:记者|記者|通讯员|通訊員|实习生|供稿|供图|责编|责任编辑|来源：|摄影))"
-    r"[^（()）【】\[\]\n]{2,40}[）)】\]]\s*\Z"
-)
-"""Who wrote and sent it, in brackets at the end of a document."""
+_SENTENCE_END = re.compile(r"[。．！？；…!?;][”’」』\"）)】]*(?:[（(]全?[文书書]?完[）)])?")
 
-_CREDIT_LENGTH = 60
-"""Characters at the end in which a credit is looked for, blanks among them."""
+_REMNANT = 120
+"""Characters up to which what follows the last sentence of a document is no part of it."""
+
+_PICTURE_CREDIT = re.compile(
+    r"[（(](?=[^（()）\n]*(?:图源|供图|資料圖|资料图|制图|图片来源|摄[）)]|攝[）)]))"
+    r"[^（()）\n]{2,40}[）)]"
+)
+"""Whose picture it was, in brackets after a caption."""
+
+_FURNITURE = re.compile(
+    r"(?:来源|图源|作者|编辑|责编|校对|通讯员|原标题|发稿时间|撰文|供图|摄影|编审)"
+    r"(?:\s*[：:|｜丨︱]|/)"
+    r"|本文属于原创|此文系转载|声明：本|版权归|如有侵权|侵权请|转载请|转载，请|关注小编|[文图][/丨｜]"
+    r"|点击[^。，\n]{0,6}关注"
+)
+"""What a site adds to an article, in the midst of it: lost line breaks have made it one with it."""
+
+_CLINIC = re.compile(
+    r"(?:哪家|哪个|那家|最好|主治|定点|专治)"
+    r"(?![^，。？！\n]{0,10}[去到在上往][^，。？！\n]{0,10}医院)"
+    r"[^，。？！\n]{0,10}医院(?=[？?。，\s]|\Z)"
+    r"|医院[^，。？！\n]{0,6}(?:哪家|哪里|排名)|医院在哪(?!个)"
+    r"|(?:治疗|治|看)[^，。？！\n]{1,10}(?:哪里|哪家)最?[好强]"
+)
+"""What patients' questions are made of where a clinic has written them."""
 
 
 class ProseStore:
@@ -95,8 +113,8 @@ def read_prose(
         limit: at most so many documents of each file, held-out ones among them.
 
     Returns:
-        ``(source, domain, text)`` rows of the training part and of the held-out part. A credit in
-        brackets at the end of a document is left out, for on a page it counts as boilerplate.
+        ``(source, domain, text)`` rows of the training part and of the held-out part, without
+        the documents that are `no_prose` and what is no part of the others (`article`).
 
     Raises:
         WinnowError: a line is no JSON object with a ``text`` that is a string.
@@ -120,8 +138,10 @@ def read_prose(
                 if not isinstance(text, str):
                     found = json.dumps(text, ensure_ascii=False)[:40]
                     raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
-                text = without_credit(replace_surrogates(text))
+                text = article(replace_surrogates(text))
                 if len(text) < MIN_DOCUMENT or str(record.get("id", "")) in without:
+                    continue
+                if no_prose(text):
                     continue
                 row = (record.get("source", ""), record.get("domain", ""), text)
                 out = row[0] in sources or any(string in text for string in strings)
@@ -129,10 +149,20 @@ def read_prose(
     return train, held_out
 
 
-def without_credit(text: str) -> str:
-    """A document without the names of its reporters, editors or source in brackets at its end."""
-    credit = _CREDIT.search(text, max(0, len(text) - _CREDIT_LENGTH))
-    return text[: credit.start()] if credit else text
+def article(text: str) -> str:
+    """A document without what its site added at its end, and without the credits of its pictures.
+
+    On a page these count as boilerplate; taken for prose, they teach that it is none. The end is
+    what follows the last sentence, if it is short: credits, or a sentence that was cut off.
+    """
+    text = _PICTURE_CREDIT.sub("", text).rstrip()
+    last = max((own.end() for own in _SENTENCE_END.finditer(text, len(text) // 2)), default=0)
+    return text[:last] if last and len(text) - last <= _REMNANT else text
+
+
+def no_prose(text: str) -> bool:
+    """Whether a document holds what is not its author's and cannot be told apart by a rule."""
+    return bool(_FURNITURE.search(text) or _CLINIC.search(text))
 
 
 def read_paragraphs(
