@@ -285,7 +285,7 @@ def test_documents_with_what_is_not_the_authors_are_left_out(
 
 def test_what_is_short_without_its_credit_makes_no_page(tmp_path: Path) -> None:
     path = tmp_path / "prose.jsonl"
-    path.write_text(json.dumps({"text": "一句话。" * 5 + "（记者" + "李云" * 12 + "）"}), "utf-8")
+    path.write_text(json.dumps({"text": "一句话。" * 9 + "（记者" + "李云" * 12 + "）"}), "utf-8")
     assert read_prose([path]) == ([], [])
 
 
