@@ -20,10 +20,11 @@ from training.corpus.records import LabelledPage, read_labelled
 from training.corpus.table import load_pages
 from training.data import Stream, WindowDataset
 from training.injection import Injector, load_recipe
-from training.injection.corpus import ProseStore, read_paragraphs, read_prose
+from training.injection.corpus import ProseStore, read_credits, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import label_ids
 from training.injection.recipe import FAMILIES
+from training.injection.tail import CREDITS
 from training.label_set import injected_labels
 
 logger = logging.getLogger(__name__)
@@ -162,6 +163,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
     material = read_material(
         data_paths(data, data.material), held_out_share=held_out.material_share
     )
+    material.add(CREDITS, dict.fromkeys(read_credits(data_paths(data, data.prose))))
     streams: list[Stream] = []
     held_out_pages: list[LabelledPage] = []
     for corpus, rate in zip(data.labelled, data.shares(), strict=True):

@@ -13,8 +13,8 @@ import pytest
 from filter.errors import WinnowError
 from filter.spans import Span, cut
 from training.corpus.records import LabelledPage
-from training.injection import Injector, damage, hard_negative, load_recipe
-from training.injection.corpus import ProseStore, read_paragraphs, read_prose
+from training.injection import Injector, damage, hard_negative, load_recipe, tail
+from training.injection.corpus import ProseStore, read_credits, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import Edit, Page
 from training.injection.recipe import FAMILIES
@@ -281,6 +281,30 @@ def test_documents_with_what_is_not_the_authors_are_left_out(
     path = tmp_path / "prose.jsonl"
     path.write_text(json.dumps({"text": "一句话。" * 20 + sentence}), encoding="utf-8")
     assert read_prose([path]) == ([("", "", "一句话。" * 20 + sentence)] if is_prose else [], [])
+
+
+def test_credits_that_prose_ended_with_are_put_below_pages(
+    prose: ProseStore, tmp_path: Path
+) -> None:
+    ends = {
+        "江城晚报记者李云编辑王平校对赵一": "江城晚报记者李云编辑王平校对赵一",
+        "（总台记者李云） 【": "（总台记者李云）",
+        "本文为作者原创，未经授权不得转载": "本文为作者原创，未经授权不得转载",
+        "他告诉记者这条路": None,  # a sentence that was cut off
+        "这一句没有写": None,
+        "记者走了。": None,
+    }
+    path = tmp_path / "prose.jsonl"
+    lines = [json.dumps({"text": "一句话。" * 20 + end}) for end in ends]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    credits = list(read_credits([path]))
+    assert credits == [credit for credit in ends.values() if credit]
+    own = Material({}, held_out_share=0)
+    own.add(tail.CREDITS, ["江城晚报记者李云编辑王平校对赵一"])
+    recipe = load_recipe({"profiles": {"t": {"weight": 1, "families": {"tail": 1}}}})
+    injector = Injector(prose, own, recipe, seed=1)
+    marked = [span.text for page in injector.pages(0, 60) for span in page.spans]
+    assert any("李云编辑王平" in text for text in marked)
 
 
 def test_what_is_short_without_its_credit_makes_no_page(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from filter.errors import WinnowError
 from filter.files import open_bytes
@@ -39,6 +40,13 @@ _FURNITURE = re.compile(
     r"|点击[^。，\n]{0,6}关注"
 )
 """What a site adds to an article, in the midst of it: lost line breaks have made it one with it."""
+
+_CREDIT = re.compile(
+    r"(?=.*(?:记者|编辑|校对|通讯员|来源|作者|责编|摄影|供图|综合|审核|供稿|编译|报道$|摄$))"
+    r"(?!.*(?:告诉|表示|[说了从将]|获悉|认为|进行|提醒))[^，\n]{4,60}\Z"
+    r"|[^\n]{0,30}(?:转载|版权|原创|授权)[^\n]{0,30}\Z"
+)
+"""What of the ends that are cut off names who wrote it and whose it is, and is no sentence."""
 
 _CLINIC = re.compile(
     r"(?:哪家|哪个|那家|最好|主治|定点|专治)"
@@ -124,29 +132,35 @@ def read_prose(
     held_out: list[tuple[str, str, str]] = []
     for path in paths:
         before = len(train) + len(held_out)
-        with open_bytes(str(path)) as lines:
-            for number, line in enumerate(lines, 1):
-                if limit is not None and len(train) + len(held_out) - before >= limit:
-                    break
-                try:
-                    record = json.loads(line)
-                    text = record["text"]
-                except (ValueError, KeyError, TypeError) as error:
-                    raise WinnowError(
-                        f"{path}:{number}: not a JSON object with a 'text' ({error})"
-                    ) from error
-                if not isinstance(text, str):
-                    found = json.dumps(text, ensure_ascii=False)[:40]
-                    raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
-                text = article(replace_surrogates(text))
-                if len(text) < MIN_DOCUMENT or str(record.get("id", "")) in without:
-                    continue
-                if no_prose(text):
-                    continue
-                row = (record.get("source", ""), record.get("domain", ""), text)
-                out = row[0] in sources or any(string in text for string in strings)
-                (held_out if out else train).append(row)
+        for record in _records(path):
+            if limit is not None and len(train) + len(held_out) - before >= limit:
+                break
+            text = article(record["text"])
+            if len(text) < MIN_DOCUMENT or str(record.get("id", "")) in without:
+                continue
+            if no_prose(text):
+                continue
+            row = (record.get("source", ""), record.get("domain", ""), text)
+            out = row[0] in sources or any(string in text for string in strings)
+            (held_out if out else train).append(row)
     return train, held_out
+
+
+def _records(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of prose, each with a ``text`` without lone surrogates."""
+    with open_bytes(str(path)) as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+                text = record["text"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise WinnowError(
+                    f"{path}:{number}: not a JSON object with a 'text' ({error})"
+                ) from error
+            if not isinstance(text, str):
+                found = json.dumps(text, ensure_ascii=False)[:40]
+                raise WinnowError(f"{path}:{number}: 'text' must be a string, not {found}")
+            yield {**record, "text": replace_surrogates(text)}
 
 
 def article(text: str) -> str:
@@ -158,6 +172,21 @@ def article(text: str) -> str:
     text = _PICTURE_CREDIT.sub("", text).rstrip()
     last = max((own.end() for own in _SENTENCE_END.finditer(text, len(text) // 2)), default=0)
     return text[:last] if last and len(text) - last <= _REMNANT else text
+
+
+def read_credits(paths: Iterable[str | Path]) -> Iterator[str]:
+    """The credits at the ends of prose documents, as sites have written them.
+
+    Raises:
+        WinnowError: as `read_prose`.
+    """
+    for path in paths:
+        for record in _records(path):
+            text = record["text"].rstrip(" \u3000\n【[（(")
+            if text and text[-1] not in "。！？；…":
+                credit = text[len(article(text)) :].strip()
+                if _CREDIT.match(credit) and text.endswith(credit):
+                    yield credit
 
 
 def no_prose(text: str) -> bool:

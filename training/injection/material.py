@@ -79,12 +79,16 @@ class Material:
         self, lists: Mapping[str, Sequence[str]], *, held_out_share: float = 0.1, salt: str = ""
     ) -> None:
         self._parts: dict[tuple[str, bool], list[str]] = {}
-        limit = int(held_out_share * 10_000)
+        self._limit, self._salt = int(held_out_share * 10_000), salt
         for name, items in {**written.lists(), **lists}.items():
-            for item in items:
-                held_out = zlib.crc32((salt + item).encode()) % 10_000 < limit
-                self._parts.setdefault((name, held_out), []).append(item)
+            self.add(name, items)
         self._lent = {False: Lent(), True: Lent()}
+
+    def add(self, name: str, items: Iterable[str]) -> None:
+        """A further list."""
+        for item in items:
+            held_out = zlib.crc32((self._salt + item).encode()) % 10_000 < self._limit
+            self._parts.setdefault((name, held_out), []).append(item)
 
     def has(self, name: str) -> bool:
         return (name, False) in self._parts

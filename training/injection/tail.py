@@ -19,12 +19,17 @@ _ROLES = ("通讯员", "记者", "本报记者", "本网记者", "实习记者",
 _OFFICES = ("办", "局", "科", "处", "部", "学院", "中心", "宣传部", "办公室", "供稿", "分公司",
     "支行", "医院", "大队", "中学", "小学", "编辑部", "商会")  # fmt: skip
 
+CREDITS = "prose_credits"
+"""The list of credits that prose documents ended with."""
+
 
 def credit(page: Page) -> str:
     """What stands at the end of an article: editor, copyright, disclaimer."""
     rng = page.rng
     if rng.random() < 0.3:
         return written.draw(page, "tails")
+    if page.material.has(CREDITS) and rng.random() < 0.35:
+        return page.material.draw(rng, CREDITS, held_out=page.held_out)
     kind = rng.random()
     if kind < 0.3:
         name = rng.choice(
