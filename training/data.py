@@ -67,11 +67,8 @@ class Stream:
         self._cumulative = list(accumulate(sizes[source] ** -0.5 for source in sources))
 
     def draw(self, rng: Random) -> LabelledPage:
-        """A page, in the script that is drawn for it."""
-        page = self.pages[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
-        if rng.random() < self.traditional:
-            return convert_page(page, rng.choice(TRADITIONAL))
-        return page
+        """A page."""
+        return self.pages[bisect(self._cumulative, rng.random() * self._cumulative[-1])]
 
 
 def token_labels(encoding: Encoding, labels: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -175,9 +172,13 @@ class WindowDataset:
             if draw < stream.rate:
                 page = stream.draw(rng)
                 # An ambiguous range would be lost, and be taken for prose.
-                if self.injector is None or page.ambiguous:
-                    return page
-                return self.injector.into(page, index) if rng.random() < stream.injected else page
+                injected = not page.ambiguous and rng.random() < stream.injected
+                if self.injector is not None and injected:
+                    page = self.injector.into(page, index)
+                # After the injection, so that the script tells nothing.
+                if rng.random() < stream.traditional:
+                    page = convert_page(page, rng.choice(TRADITIONAL))
+                return page
             draw -= stream.rate
         if self.injector is None:
             return self.streams[-1].draw(rng)

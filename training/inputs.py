@@ -20,11 +20,11 @@ from training.corpus.records import LabelledPage, read_labelled
 from training.corpus.table import load_pages
 from training.data import Stream, WindowDataset
 from training.injection import Injector, load_recipe
-from training.injection.corpus import ProseStore, read_credits, read_paragraphs, read_prose
+from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import label_ids
 from training.injection.recipe import FAMILIES
-from training.injection.tail import CREDITS
+from training.injection.tail import CREDITS, FEWEST_CREDITS
 from training.label_set import injected_labels
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
     """
     data, held_out = config.data, config.data.held_out
     _check_held_out(config)
-    prose, held_out_prose = read_prose(
+    prose, held_out_prose, credits = read_prose(
         data_paths(data, data.prose),
         held_out_sources=held_out.prose_sources,
         held_out_containing=held_out.prose_containing,
@@ -163,9 +163,11 @@ def read_inputs(config: TrainConfig) -> Inputs:
     material = read_material(
         data_paths(data, data.material), held_out_share=held_out.material_share
     )
-    material.add(CREDITS, dict.fromkeys(read_credits(data_paths(data, data.prose))))
+    if len(credits) >= FEWEST_CREDITS:
+        material.add(CREDITS, credits)
     streams: list[Stream] = []
     held_out_pages: list[LabelledPage] = []
+    judged: set[str] = set()
     for corpus, rate in zip(data.labelled, data.shares(), strict=True):
         pages = load_pages(
             data_paths(data, [corpus.path]),
@@ -181,7 +183,10 @@ def read_inputs(config: TrainConfig) -> Inputs:
                 f"data.labelled '{corpus.path}': no pages to train on"
                 + (" (all sources or labels are held out)" if len(pages) else "")
             )
-        held_out_pages += pages.part(held_out.labelled_sources, inside=True)
+        judging = pages.part(held_out.labelled_sources, inside=True)
+        held_out_pages += judging
+        if corpus.texts:  # whose pages may be hosts as well
+            judged |= {page.id for page in judging}
         streams.append(
             Stream(
                 kept,
@@ -193,9 +198,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
         )
         if data.injects and not corpus.clean:
             material.add_pages(kept)
-            material.add_pages(pages.part(held_out.labelled_sources, inside=True), held_out=True)
-    # A page may be a host and, elsewhere, a labelled page: held out there, it is no host either.
-    judged = {page.id for page in held_out_pages}
+            material.add_pages(judging, held_out=True)
     prose += read_paragraphs(data_paths(data, data.hosts), without=judged)
     _say_shares(config)
     tuning_files = data_paths(data, config.evaluation.labelled)

@@ -48,7 +48,7 @@ def use_bf16(config: RunConfig, *, gpu: bool) -> bool:
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 itself; one that emulates it is far slower so."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -44,7 +44,7 @@ def orthogonalised(
 
 
 class Float32Muon(Muon):
-    """torch's Muon, orthogonalising in float32; its steps are always scaled to AdamW's.
+    """torch's Muon with Nesterov momentum and steps scaled to AdamW's, orthogonalising in float32.
 
     The state is the same, so a training may go on on another machine.
     """
@@ -107,8 +107,16 @@ class MuonAdamW(Optimizer):
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
 
-def build_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> Optimizer:
-    """The optimizer of a configuration; embeddings, norms, biases and heads never go to Muon."""
+def build_optimizer(
+    model: torch.nn.Module, config: OptimizerConfig, *, device: torch.device
+) -> Optimizer:
+    """The optimizer of a configuration; embeddings, norms, biases and heads never go to Muon.
+
+    Args:
+        model: the network, which need not be on the device yet.
+        config: rates, weight decay and the kind of optimizer.
+        device: where it will be trained.
+    """
     matrices, decayed, rest = [], [], []
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -131,7 +139,7 @@ def build_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> Optimize
     )
     if not matrices:
         return adamw
-    muon = (Muon if computes_in_bf16(matrices[0].device) else Float32Muon)(
+    muon = (Muon if computes_in_bf16(device) else Float32Muon)(
         matrices,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,

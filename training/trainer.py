@@ -204,7 +204,7 @@ def build_trainer(
         logger.info("no spam on the evaluation pages: the last checkpoint is taken, not the best")
         arguments.load_best_model_at_end, arguments.metric_for_best_model = False, None
     set_attention(model, pick_attention(config, arguments.device))
-    optimizer = build_optimizer(model, config.optimizer)
+    optimizer = build_optimizer(model, config.optimizer, device=arguments.device)
     schedule = partial(
         trapezoid,
         steps=config.steps,

@@ -86,7 +86,7 @@ def inject(
         from training.injection.corpus import ProseStore, read_prose
         from training.injection.material import read_material
 
-        documents, _ = read_prose(prose)
+        documents, *_ = read_prose(prose)
         injector = Injector(
             ProseStore(documents, {}), read_material(material or ()), load_recipe(config), seed=seed
         )
@@ -148,7 +148,7 @@ def tokenizer(
             return 0
         from training.injection.corpus import read_prose
 
-        documents, _ = read_prose(prose or ())
+        documents, *_ = read_prose(prose or ())
         counts = vocabulary.count_characters(text for _, _, text in documents)
         characters = vocabulary.select_characters(counts, size=size, min_count=min_count)
         vocabulary.build_tokenizer(characters, output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +17,7 @@ from filter.spans import Span
 from filter.tokenizer import PageTokenizer
 from training.config import TrainConfig
 from training.corpus.records import CorpusError, LabelledPage, read_labelled
+from training.corpus.standoff import checksum
 from training.data import IGNORED, Stream, WindowDataset
 from training.injection import Injector, load_recipe
 from training.injection.corpus import ProseStore, read_prose
@@ -31,7 +31,7 @@ WINDOW = 200
 
 @pytest.fixture(scope="module")
 def dataset(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> WindowDataset:
-    rows, _ = read_prose([corpus / "prose.jsonl"])
+    rows, *_ = read_prose([corpus / "prose.jsonl"])
     directory = tmp_path_factory.mktemp("tokenizer")
     build_tokenizer(select_characters(count_characters(row[2] for row in rows)), directory)
     recipe = load_recipe("inject")
@@ -103,17 +103,29 @@ def test_small_sources_are_not_crowded_out() -> None:
     assert 0.05 < share < 0.15  # 1 page of 101, drawn as the root of 1 to the root of 100
 
 
-def test_a_share_of_the_labelled_pages_is_in_traditional_script() -> None:
-    text = "开关和发电机，门窗"
+@pytest.mark.parametrize("injected", [0.0, 1.0])
+def test_a_share_of_the_labelled_pages_is_in_traditional_script(
+    dataset: WindowDataset, injected: float
+) -> None:
+    text = "开关和发电机，门窗。" * 20
     page = LabelledPage("1", text, [Span(3, 6, "keyword", text=text[3:6])], source="s")
-    stream, as_it_is = (Stream([page], ["s"], rate=1.0, traditional=share) for share in (0.5, 0))
-    rng = Random(1)
-    drawn = Counter(stream.draw(rng).text for _ in range(400))
-    assert set(drawn) == {text, "開關和發電機，門窗"}
-    assert 120 < drawn[text] < 280
-    converted = next(p for p in iter(lambda: stream.draw(rng), None) if p.text != text)
-    assert [(span.text, span.label) for span in converted.spans] == [("發電機", "keyword")]
-    assert all(as_it_is.draw(rng) is page for _ in range(50))
+    shares = {}
+    for share in (0.0, 0.5, 1.0):
+        mixture = WindowDataset(
+            dataset.tokenizer,
+            LABELS,
+            injector=dataset.injector,
+            streams=[Stream([page], ["s"], rate=1.0, injected=injected, traditional=share)],
+            seed=1,
+            length=1,
+            window=WINDOW,
+        )
+        pages = [mixture.page(index) for index in range(60)]
+        converted = [own for own in pages if "門窗" in own.text]
+        shares[share] = len(converted) / len(pages)
+        # What was injected is converted with its host.
+        assert not any(set("关门发电机") & set(own.text) for own in converted)
+    assert shares[0.0] < 0.5 and shares[0.5] > shares[0.0] + 0.2 and shares[1.0] == 1.0
 
 
 def write_pages(path: Path, records: list[dict[str, Any]]) -> None:
@@ -170,14 +182,18 @@ def test_a_mapping_of_other_things_is_refused(named: dict[str, str], message: st
 
 def test_a_page_that_is_held_out_is_no_host_either(corpus: Path, tmp_path: Path) -> None:
     sentence = "村里的小学修好了一座旧钟楼，邻居们都来看热闹，大家约定明年再见。"
-    records = [{"id": name, "text": name + sentence * 3, "source": name} for name in "甲乙"]
-    write_pages(tmp_path / "hosts.jsonl", records)
-    write_pages(tmp_path / "seen.jsonl", [{**record, "spans": []} for record in records])
+    hosts = [{"id": name, "text": name + sentence * 3, "source": name} for name in "甲乙"]
+    labels = [
+        {"id": own["id"], "start": 0, "end": 9, "sha256": checksum(own["text"][:9]), "spans": []}
+        for own in hosts
+    ]
+    write_pages(tmp_path / "hosts.jsonl", hosts)
+    write_pages(tmp_path / "labels.jsonl", labels)
     config = own_config(
         corpus,
         tmp_path,
         hosts=["hosts.jsonl"],
-        labelled=[{"path": "seen.jsonl", "rate": 0.5}],
+        labelled=[{"path": "labels.jsonl", "texts": ["hosts.jsonl"], "rate": 0.5}],
         held_out={"labelled_sources": ["乙"]},
     )
     inputs = read_inputs(config.model_copy(update={"labels": list(LABELS)}))

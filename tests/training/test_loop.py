@@ -28,7 +28,7 @@ TRAINING = (
 @pytest.fixture(scope="module")
 def pages(corpus: Path) -> list[LabelledPage]:
     """Pages of many sites with injected spam, emoji among their characters."""
-    documents, _ = read_prose([corpus / "prose.jsonl"])
+    documents, *_ = read_prose([corpus / "prose.jsonl"])
     recipe = {"profiles": {"novel": {"weight": 1, "families": {"watermark": 0.9}},
                            "clean": {"weight": 1}}}  # fmt: skip
     material = Material({"watermarks_real": MARKS}, held_out_share=0.0)

@@ -29,20 +29,28 @@ def test_the_float32_steps_are_those_of_torch_but_for_the_rounding() -> None:
         assert (own - theirs).abs().max() < 0.02 * (theirs - before).abs().max()
 
 
-def test_a_training_goes_on_with_the_other_kind() -> None:
-    _, theirs = trained(Muon)
-    _, ours = trained(Float32Muon, 0)
-    ours.load_state_dict(theirs.state_dict())
-    for own, other in zip(ours.state.values(), theirs.state.values(), strict=True):
+@pytest.mark.parametrize(("first", "second"), [(Muon, Float32Muon), (Float32Muon, Muon)])
+def test_a_training_goes_on_with_the_other_kind(first: type[Muon], second: type[Muon]) -> None:
+    _, before = trained(first)
+    matrices, after = trained(second, 0)
+    after.load_state_dict(before.state_dict())
+    for own, other in zip(after.state.values(), before.state.values(), strict=True):
         assert torch.equal(own["momentum_buffer"], other["momentum_buffer"])
+    for group in after.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    start = [matrix.clone() for matrix in matrices]
+    after.step()  # the momentum alone moves them
+    assert all(not torch.equal(own, old) for own, old in zip(matrices, start, strict=True))
 
 
 @pytest.mark.parametrize(("bf16", "kind"), [(True, Muon), (False, Float32Muon)])
-def test_bfloat16_is_used_where_the_processor_has_it(
+def test_bfloat16_is_used_where_the_device_has_it(
     bf16: bool, kind: type[Muon], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimizer, "computes_in_bf16", lambda device: bf16)
+    gpu = torch.device("cuda:0")
+    monkeypatch.setattr(optimizer, "computes_in_bf16", lambda device: device == gpu and bf16)
     model = torch.nn.ModuleDict({"layer": torch.nn.ModuleList([torch.nn.Linear(4, 4)])})
-    built = build_optimizer(model, OptimizerConfig(name="muon"))
+    built = build_optimizer(model, OptimizerConfig(name="muon"), device=gpu)
     assert isinstance(built, optimizer.MuonAdamW)
     assert type(built.parts[0]) is kind

@@ -309,7 +309,7 @@ def test_two_optimizers_behave_as_one(config: TrainConfig) -> None:
         model = torch.nn.ModuleDict(
             {"layers": torch.nn.Linear(8, 8), "head": torch.nn.Linear(8, 2)}
         )
-        optimizer = build_optimizer(model, config.optimizer)
+        optimizer = build_optimizer(model, config.optimizer, device=torch.device("cpu"))
         if state is not None:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])

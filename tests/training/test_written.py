@@ -82,7 +82,7 @@ def test_headlines_are_single_lines_and_no_furniture() -> None:
 
 def test_clean_passages_are_prose_that_can_be_held_out() -> None:
     (path,) = own_files("winnow:clean.jsonl")
-    rows, held_out = read_prose([path], held_out_containing=["广告法"])
+    rows, held_out, _ = read_prose([path], held_out_containing=["广告法"])
     assert len(rows) > 100
     assert held_out
     assert not any(re.search(r"\{\w+\}", text) for _, _, text in rows)

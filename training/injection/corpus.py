@@ -7,55 +7,89 @@ strings, are held out for evaluation; a store serves either part.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from bisect import bisect
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from filter.errors import WinnowError
 from filter.files import open_bytes
 from filter.text import replace_surrogates
 
+logger = logging.getLogger(__name__)
+
 MIN_DOCUMENT = 40
 """Shorter documents make no page."""
 
-_SENTENCE_END = re.compile(r"[。．！？；…!?;][”’」』\"）)】]*(?:[（(]全?[文书書]?完[）)])?")
+_AROUND = " \u3000\n【[（("
+"""Blanks and opening brackets, with which a cut document may end."""
 
-_REMNANT = 120
-"""Characters up to which what follows the last sentence of a document is no part of it."""
+_LONGEST_END = 120
+"""Characters up to which what follows the last sentence, on its line, is no part of it."""
+
+_SENTENCE_END = re.compile(
+    r"(?:[。．！？；…]|[.!?;](?=[”’」』\"）)】]*(?:\s|\Z)))[”’」』\"）)】]*(?:[（(]全?[文书書]?完[）)])?"
+)
+
+_ROLE = (
+    r"(?:记者|記者|编辑|編輯|责编|責編|编译|編譯|校对|校對|审核|審核|通讯员|通訊員|实习生|實習生"
+    r"|采写|採寫|撰文|摄影报道|攝影報導|(?<!提)供[稿图圖]|作者|来源|來源|图源|圖源)"
+)
+
+_CREDIT = re.compile(
+    # A short line of names: no clause, and nobody tells a reporter anything.
+    rf"(?=[（(【\[]?[^，。]{{0,14}}{_ROLE})"
+    r"(?!.*(?:告诉|告訴|表示|[说說了从從将將的]|获悉|獲悉|认为|認為|进行|進行|提醒|通过|經過))"
+    r"[^，。\n]{4,60}\Z"
+    r"|[（(【\[]?(?=.*(?:记者|記者|通讯员|通訊員|来源：|來源：))[^，。\n]{2,40}[）)】\]]\Z"
+    r"|[^\n]{0,20}(?:属于原创|如若转载|未经授权|系转载|版权归|版權歸)[^\n]{0,40}\Z"
+)
+"""Who wrote an article, and whose it is, at its end."""
 
 _PICTURE_CREDIT = re.compile(
-    r"[（(](?=[^（()）\n]*(?:图源|供图|資料圖|资料图|制图|图片来源|摄[）)]|攝[）)]))"
-    r"[^（()）\n]{2,40}[）)]"
+    r"[（(【](?:[^（()）【】\n]{0,30}(?:(?<!提)供[图圖](?!书|書|纸|紙)|(?<!拍)[摄攝]\s*(?=[）)】])|资料图(?=[）)】])"
+    r"|資料圖(?=[）)】]))|(?:[图圖](?:片)?(?:源|来源|來源)|图/|圖/|资料图|資料圖|制图|製圖)[：:/\s])"
+    r"[^（()）【】\n]{0,30}[）)】]"
 )
 """Whose picture it was, in brackets after a caption."""
 
 _FURNITURE = re.compile(
-    r"(?:来源|图源|作者|编辑|责编|校对|通讯员|原标题|发稿时间|撰文|供图|摄影|编审)"
-    r"(?:\s*[：:|｜丨︱]|/)"
-    r"|本文属于原创|此文系转载|声明：本|版权归|如有侵权|侵权请|转载请|转载，请|关注小编|[文图][/丨｜]"
+    r"(?:(?<![一-鿿])(?:来源|來源|作者|编辑|編輯|撰文|摄影|攝影)|(?<=[。！？）)\d\s])(?:来源|作者|编辑)"
+    r"|图源|圖源|图片来源|圖片來源|责编|責編|责任编辑|責任編輯|原标题|原標題|发稿时间|校对|校對|通讯员)"
+    r"\s*[：:|｜丨︱](?![：“\"])"
+    r"|(?<![一-鿿])[文图][/丨｜](?=[一-鿿])"
+    r"|本文属于原创|此文系转载|声明：本网|版权归(?!属)|如有侵权|侵权请联系|关注小编"
     r"|点击[^。，\n]{0,6}关注"
 )
 """What a site adds to an article, in the midst of it: lost line breaks have made it one with it."""
 
-_CREDIT = re.compile(
-    r"(?=.*(?:记者|编辑|校对|通讯员|来源|作者|责编|摄影|供图|综合|审核|供稿|编译|报道$|摄$))"
-    r"(?!.*(?:告诉|表示|[说了从将]|获悉|认为|进行|提醒))[^，\n]{4,60}\Z"
-    r"|[^\n]{0,30}(?:转载|版权|原创|授权)[^\n]{0,30}\Z"
-)
-"""What of the ends that are cut off names who wrote it and whose it is, and is no sentence."""
-
 _CLINIC = re.compile(
-    r"(?:哪家|哪个|那家|最好|主治|定点|专治)"
+    r"(?:哪家|哪个|最好|主治|专治)"
     r"(?![^，。？！\n]{0,10}[去到在上往][^，。？！\n]{0,10}医院)"
-    r"[^，。？！\n]{0,10}医院(?=[？?。，\s]|\Z)"
-    r"|医院[^，。？！\n]{0,6}(?:哪家|哪里|排名)|医院在哪(?!个)"
-    r"|(?:治疗|治|看)[^，。？！\n]{1,10}(?:哪里|哪家)最?[好强]"
+    r"[^的，。？！\n]{0,10}医院(?=[？?。，\s]|\Z)"
+    r"|(?<=[。！？])定点[^，。？！\n]{1,8}医院"
+    r"|医院[^，。？！\n]{0,6}(?:哪家|哪里|排名)|医院在哪(?![个儿])"
+    r"|(?:治疗|治)[^，。？！\n]{1,10}(?:哪里|哪家)最?[好强](?=[？?，。\s]|\Z)"
 )
 """What patients' questions are made of where a clinic has written them."""
+
+
+class Prose(NamedTuple):
+    """What `read_prose` reads; rows are ``(source, domain, text)``.
+
+    Attributes:
+        train: rows of the training part.
+        held_out: rows of the held-out part.
+        credits: who wrote them, as it stood at the ends of documents of the training part.
+    """
+
+    train: list[tuple[str, str, str]]
+    held_out: list[tuple[str, str, str]]
+    credits: list[str]
 
 
 class ProseStore:
@@ -68,7 +102,9 @@ class ProseStore:
         whole books crowd out the rest.
         """
         if not documents:
-            raise WinnowError("no prose to inject into: every document is short or held out")
+            raise WinnowError(
+                "no prose to inject into: every document is short, held out or no article"
+            )
         self.documents = documents
         chance = [weights.get(s, 1.0) * min(len(text), 2000) for s, _, text in documents]
         self._cumulative = list(accumulate(chance))
@@ -108,21 +144,18 @@ def read_prose(
     *,
     held_out_sources: Iterable[str] = (),
     held_out_containing: Iterable[str] = (),
-    without: Container[str] = (),
     limit: int | None = None,
-) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
+) -> Prose:
     """Reads prose JSONL (``text``, optional ``source`` and ``domain``), plain or compressed.
+
+    What its site added to a document is left out (`article`): taken for prose, it would teach that
+    boilerplate is none.
 
     Args:
         paths: the files.
         held_out_sources: sources of which all documents are held out.
         held_out_containing: strings; documents with one of them are held out.
-        without: ids of documents that belong to neither part.
         limit: at most so many documents of each file, held-out ones among them.
-
-    Returns:
-        ``(source, domain, text)`` rows of the training part and of the held-out part, without
-        the documents that are `no_prose` and what is no part of the others (`article`).
 
     Raises:
         WinnowError: a line is no JSON object with a ``text`` that is a string.
@@ -130,20 +163,27 @@ def read_prose(
     sources, strings = set(held_out_sources), tuple(held_out_containing)
     train: list[tuple[str, str, str]] = []
     held_out: list[tuple[str, str, str]] = []
+    credits: dict[str, None] = {}
+    shortened = 0
     for path in paths:
         before = len(train) + len(held_out)
         for record in _records(path):
             if limit is not None and len(train) + len(held_out) - before >= limit:
                 break
-            text = article(record["text"])
-            if len(text) < MIN_DOCUMENT or str(record.get("id", "")) in without:
-                continue
-            if no_prose(text):
+            text, credit = article(record["text"])
+            shortened += text != record["text"].strip()
+            if len(text) < MIN_DOCUMENT:
                 continue
             row = (record.get("source", ""), record.get("domain", ""), text)
-            out = row[0] in sources or any(string in text for string in strings)
-            (held_out if out else train).append(row)
-    return train, held_out
+            if row[0] in sources or any(string in text for string in strings):
+                held_out.append(row)
+            else:
+                train.append(row)
+                if credit:
+                    credits[credit] = None
+    if shortened:
+        logger.info("prose: what sites added was left out of %s documents", f"{shortened:,}")
+    return Prose(train, held_out, list(credits))
 
 
 def _records(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -163,35 +203,27 @@ def _records(path: str | Path) -> Iterator[dict[str, Any]]:
             yield {**record, "text": replace_surrogates(text)}
 
 
-def article(text: str) -> str:
-    """A document without what its site added at its end, and without the credits of its pictures.
+def article(text: str) -> tuple[str, str]:
+    """A document without what its site added to it, and the credit that it ended with, if any.
 
-    On a page these count as boilerplate; taken for prose, they teach that it is none. The end is
-    what follows the last sentence, if it is short: credits, or a sentence that was cut off.
+    Left out are credits of pictures, what follows the last sentence on its line, if it is short (a
+    credit, or a sentence that was cut off), and then paragraphs with furniture in them.
     """
-    text = _PICTURE_CREDIT.sub("", text).rstrip()
-    last = max((own.end() for own in _SENTENCE_END.finditer(text, len(text) // 2)), default=0)
-    return text[:last] if last and len(text) - last <= _REMNANT else text
-
-
-def read_credits(paths: Iterable[str | Path]) -> Iterator[str]:
-    """The credits at the ends of prose documents, as sites have written them.
-
-    Raises:
-        WinnowError: as `read_prose`.
-    """
-    for path in paths:
-        for record in _records(path):
-            text = record["text"].rstrip(" \u3000\n【[（(")
-            if text and text[-1] not in "。！？；…":
-                credit = text[len(article(text)) :].strip()
-                if _CREDIT.match(credit) and text.endswith(credit):
-                    yield credit
-
-
-def no_prose(text: str) -> bool:
-    """Whether a document holds what is not its author's and cannot be told apart by a rule."""
-    return bool(_FURNITURE.search(text) or _CLINIC.search(text))
+    text, credit = _PICTURE_CREDIT.sub("", text).strip().rstrip(_AROUND), ""
+    while True:
+        line = text.rfind("\n") + 1
+        last = max((own.end() for own in _SENTENCE_END.finditer(text, line)), default=line)
+        end = text[last:].strip()
+        is_credit = bool(_CREDIT.match(end))
+        cut_off = last > line and len(end) <= min(_LONGEST_END, len(text) // 3)
+        cut_off = cut_off and sum(map(str.isdigit, end)) < 4  # a telephone number is no remnant
+        if not end or not (is_credit or cut_off):
+            break
+        credit = end if is_credit else credit
+        text = text[:last].rstrip(_AROUND)
+    lines = text.split("\n")
+    kept = [own for own in lines if not (_FURNITURE.search(own) or _CLINIC.search(own))]
+    return "\n".join(kept), credit
 
 
 def read_paragraphs(
@@ -206,11 +238,15 @@ def read_paragraphs(
         without: ids of pages that are left out.
         shortest: characters of a long line.
     """
-    rows, _ = read_prose(paths, without=without)
     kept = []
-    for source, domain, text in rows:
-        lines = [line.strip() for line in text.split("\n")]
-        lines = [line for line in lines if len(line) >= shortest and line[-1] in "。！？”"]
-        if lines:
-            kept.append((source, domain or "industry", "\n".join(lines)))
+    for path in paths:
+        for record in _records(path):
+            if str(record.get("id", "")) in without:
+                continue
+            lines = [line.strip() for line in record["text"].split("\n")]
+            lines = [line for line in lines if len(line) >= shortest and line[-1] in "。！？”"]
+            text, _ = article("\n".join(lines))
+            if len(text) >= MIN_DOCUMENT:
+                domain = record.get("domain", "") or "industry"
+                kept.append((record.get("source", ""), domain, text))
     return kept

@@ -22,6 +22,9 @@ _OFFICES = ("办", "局", "科", "处", "部", "学院", "中心", "宣传部", 
 CREDITS = "prose_credits"
 """The list of credits that prose documents ended with."""
 
+FEWEST_CREDITS = 20
+"""Below this, one that is none would be drawn too often."""
+
 
 def credit(page: Page) -> str:
     """What stands at the end of an article: editor, copyright, disclaimer."""

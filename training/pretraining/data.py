@@ -72,7 +72,7 @@ def read_texts(config: PretrainConfig, paths: Iterable[Path]) -> tuple[list[str]
         if base_name(str(path)).endswith(".txt"):
             rest = list(_plain_documents(path))
         else:
-            rows, sources = read_prose(
+            rows, sources, _ = read_prose(
                 [path], held_out_sources=data.held_out_sources, limit=data.limit
             )
             held_out += [text for _, _, text in sources]

@@ -155,7 +155,7 @@ def build_trainer(
         start_embeddings(encoder, table, tokenizer.pad_id)
     for part in (encoder, getattr(network, "generator", encoder)):
         set_attention(part, pick_attention(config, arguments.device))
-    optimizer = build_optimizer(network, config.optimizer)
+    optimizer = build_optimizer(network, config.optimizer, device=arguments.device)
     schedule = partial(
         trapezoid,
         steps=config.steps,
