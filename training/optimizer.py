@@ -4,7 +4,7 @@ Muon (Jordan and others, 2024) orthogonalises the momentum of each matrix; its s
 AdamW's root mean square (Liu and others, 2025), so that one schedule serves both. The Trainer and
 its checkpoints see a single optimizer whose ``state_dict`` round-trips.
 
-torch's Muon orthogonalises in bfloat16, which a processor without bfloat16 products emulates fifty
+torch's Muon orthogonalises in bfloat16, which a processor without bfloat16 products emulates forty
 times slower than float32: there `Float32Muon` does the same in float32.
 """
 

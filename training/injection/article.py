@@ -1,7 +1,7 @@
 """What in a document of prose is its author's.
 
-News as corpora hold it has lost its line breaks and kept the credits of its site, a third of the
-documents, and patients' questions hold a clinic's own words. Taken for prose they would teach that
+News as corpora hold it has lost its line breaks and kept the credits of its site (a quarter of the
+documents), and patients' questions hold a clinic's own words. Taken for prose they would teach that
 boilerplate and keywords are none. The rules are for Chinese, both scripts; they rather leave out a
 paragraph too many, for there is enough.
 """
