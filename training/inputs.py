@@ -24,7 +24,6 @@ from training.injection.corpus import ProseStore, read_paragraphs, read_prose
 from training.injection.material import Material, read_material
 from training.injection.page import label_ids
 from training.injection.recipe import FAMILIES
-from training.injection.tail import CREDITS, FEWEST_CREDITS
 from training.label_set import injected_labels
 
 logger = logging.getLogger(__name__)
@@ -163,8 +162,7 @@ def read_inputs(config: TrainConfig) -> Inputs:
     material = read_material(
         data_paths(data, data.material), held_out_share=held_out.material_share
     )
-    if len(credits) >= FEWEST_CREDITS:
-        material.add(CREDITS, credits)
+    material.add_credits(credits)
     streams: list[Stream] = []
     held_out_pages: list[LabelledPage] = []
     judged: set[str] = set()

@@ -86,10 +86,10 @@ def inject(
         from training.injection.corpus import ProseStore, read_prose
         from training.injection.material import read_material
 
-        documents, *_ = read_prose(prose)
-        injector = Injector(
-            ProseStore(documents, {}), read_material(material or ()), load_recipe(config), seed=seed
-        )
+        documents, _, credits = read_prose(prose)
+        strings = read_material(material or ())
+        strings.add_credits(credits)
+        injector = Injector(ProseStore(documents, {}), strings, load_recipe(config), seed=seed)
         made = injector.pages(0, pages if show is None else show)
         if show is not None:
             from filter.cli.show import marked

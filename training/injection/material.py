@@ -69,6 +69,13 @@ class Lent:
         ]
 
 
+CREDITS = "prose_credits"
+"""The list of credits that prose documents ended with."""
+
+FEWEST_CREDITS = 20
+"""Below this, one that is no credit would be drawn too often."""
+
+
 class Material:
     """Lists by name, the project's own among them, and what labelled pages lend.
 
@@ -81,11 +88,15 @@ class Material:
         self._parts: dict[tuple[str, bool], list[str]] = {}
         self._limit, self._salt = int(held_out_share * 10_000), salt
         for name, items in {**written.lists(), **lists}.items():
-            self.add(name, items)
+            self._add(name, items)
         self._lent = {False: Lent(), True: Lent()}
 
-    def add(self, name: str, items: Iterable[str]) -> None:
-        """A further list."""
+    def add_credits(self, credits: Sequence[str]) -> None:
+        """Takes what prose documents ended with, if it is enough."""
+        if len(credits) >= FEWEST_CREDITS:
+            self._add(CREDITS, credits)
+
+    def _add(self, name: str, items: Iterable[str]) -> None:
         for item in items:
             held_out = zlib.crc32((self._salt + item).encode()) % 10_000 < self._limit
             self._parts.setdefault((name, held_out), []).append(item)

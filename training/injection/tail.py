@@ -6,6 +6,7 @@ from training.injection import placement, strings, written
 from training.injection.advert import contact
 from training.injection.lines import Line, insert, joined, person, site
 from training.injection.links import link_list
+from training.injection.material import CREDITS
 from training.injection.page import Page
 
 _SHARE = ("分享到：", "分享到：\nQQ空间\n新浪微博\n人人网\n更多", "分享：微信 微博 QQ空间",
@@ -18,12 +19,6 @@ _ROLES = ("通讯员", "记者", "本报记者", "本网记者", "实习记者",
     "信息来源", "资料来源", "审核")  # fmt: skip
 _OFFICES = ("办", "局", "科", "处", "部", "学院", "中心", "宣传部", "办公室", "供稿", "分公司",
     "支行", "医院", "大队", "中学", "小学", "编辑部", "商会")  # fmt: skip
-
-CREDITS = "prose_credits"
-"""The list of credits that prose documents ended with."""
-
-FEWEST_CREDITS = 20
-"""Below this, one that is none would be drawn too often."""
 
 
 def credit(page: Page) -> str:
