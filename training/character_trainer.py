@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence, Sized
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from training.config import TrainConfig
 from training.corpus.arrays import ignored_mask, label_array
 from training.corpus.records import LabelledPage
 from training.evaluation.curves import recall_at_prose_loss
+from training.loss import TokenLoss
 
 WINDOWS_AT_ONCE = 32
 
@@ -36,12 +38,13 @@ def collate(samples: list[dict[str, NDArray[np.int64]]]) -> dict[str, torch.Tens
 
 
 class CharacterTrainer(Trainer):
-    """Trainer over `WindowDataset`.
+    """Trainer over `WindowDataset` or `ImportanceDataset`.
 
     Args:
         config: the run's, with its labels named.
         page_tokenizer: encodes the pages to evaluate on.
         pages: what checkpoints are compared on.
+        token_loss: what is minimised.
         options: of `Trainer`.
     """
 
@@ -51,9 +54,11 @@ class CharacterTrainer(Trainer):
         config: TrainConfig,
         page_tokenizer: PageTokenizer,
         pages: Sequence[LabelledPage],
+        token_loss: TokenLoss,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(compute_loss_func=token_loss, **options)
+        self.token_loss = token_loss
         # The count of tokens goes to the loss alone; some networks would take it as an option.
         self.model_accepts_loss_kwargs = False
         self.config = config
@@ -62,6 +67,12 @@ class CharacterTrainer(Trainer):
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
         return SequentialSampler(cast(Sized, self.train_dataset))
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
+        """As the Trainer's; the weights of windows go to the loss, and not to the network."""
+        weights = inputs.pop("weights", None)
+        self.compute_loss_func = partial(self.token_loss, window_weights=weights)
+        return super().compute_loss(model, inputs, *args, **options)
 
     def evaluate(self, *_: Any, metric_key_prefix: str = "eval", **__: Any) -> dict[str, float]:
         """Recall at the fixed prose loss over the evaluation pages, and what it costs."""

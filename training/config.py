@@ -157,6 +157,15 @@ class LossConfig(Section):
     """Share of each target that is spread evenly over all labels."""
 
 
+class ImportanceConfig(Section):
+    """Windows are chosen by what a trained model gets wrong in them (training/importance.py)."""
+
+    model: str | None = None
+    """Directory or hub id of the model; none is the embedded one."""
+    candidates: Annotated[int, Field(ge=2)] = 4
+    """Windows that one is chosen from."""
+
+
 class EvaluationConfig(Section):
     """What chooses the best checkpoint: recall on labelled pages at a fixed prose loss."""
 
@@ -241,6 +250,7 @@ class TrainConfig(RunConfig):
     """Share of Han characters below which a filter passes a page as not Chinese."""
     data: DataConfig
     loss: LossConfig = LossConfig()
+    importance: ImportanceConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     early_stopping: EarlyStoppingConfig | None = None
     windows_per_page: Positive = 2

@@ -45,7 +45,12 @@ class TokenLoss:
         self.smoothing = smoothing
 
     def __call__(
-        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None
+        self,
+        outputs: Any,
+        labels: torch.Tensor,
+        num_items_in_batch: Any = None,
+        *,
+        window_weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The loss of one batch.
 
@@ -53,6 +58,7 @@ class TokenLoss:
             outputs: of the network, with `logits` of (windows, tokens, 1 + labels).
             labels: (windows, tokens), `IGNORED` where no loss is taken.
             num_items_in_batch: counted tokens of the global batch; none takes those of this one.
+            window_weights: (windows,) factors of the windows' losses; none for 1.
         """
         logits, target = outputs.logits.float().flatten(0, 1), labels.flatten()
         loss = cross_entropy(
@@ -68,6 +74,8 @@ class TokenLoss:
             right = logits.log_softmax(-1).gather(1, chosen).squeeze(1).exp()
             # A slope at exactly 1 would be infinite for a gamma below 1.
             loss = loss * (1 - right).clamp(min=1e-6) ** self.focal_gamma
+        if window_weights is not None:
+            loss = (loss.view(labels.shape) * window_weights.unsqueeze(1)).flatten()
         counted = (target != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         return loss.sum() / counted
 

@@ -21,11 +21,14 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
 from filter.errors import UsageError
+from filter.model_directory import locate, read_model_directory
 from filter.tokenizer import PageTokenizer
 from training import provenance
 from training.callbacks import SCORE, LogFile, RateLog, Rhythm
 from training.character_trainer import CharacterTrainer, collate, has_spam
 from training.config import TrainConfig
+from training.data import WindowDataset
+from training.importance import ImportanceDataset, importance_dataset
 from training.inputs import Inputs, read_inputs, write_held_out
 from training.label_set import with_labels
 from training.loss import build_loss
@@ -81,6 +84,8 @@ def train(
         with arguments.main_process_first(local=False):
             if config.base is not None:
                 base_directory(config.base)  # fails before anything is written
+            if config.importance is not None:
+                read_model_directory(locate(config.importance.model))
             if first:
                 claim(config)
             model_directory = provenance.finished_model(config)
@@ -211,7 +216,12 @@ def build_trainer(
         warmup=config.optimizer.warmup,
         decay=config.optimizer.decay,
     )
-    dataset = inputs.dataset(tokenizer, processes=arguments.world_size)
+    windows = inputs.dataset(tokenizer, processes=arguments.world_size)
+    dataset: WindowDataset | ImportanceDataset = windows
+    if config.importance is not None:
+        dataset = importance_dataset(
+            windows, config.importance, config.label_names, batch=config.batch_size
+        )
     callbacks = [
         Rhythm(),
         RateLog(config, processes=arguments.world_size),
@@ -227,7 +237,7 @@ def build_trainer(
         train_dataset=dataset,
         data_collator=collate,
         optimizers=(optimizer, LambdaLR(optimizer, schedule)),
-        compute_loss_func=build_loss(config.loss, config.labels, dataset),
+        token_loss=build_loss(config.loss, config.labels, windows),
         eval_dataset=pages,  # not read by the Trainer, which asks for one
         callbacks=callbacks,
         config=config,

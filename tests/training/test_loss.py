@@ -72,3 +72,12 @@ def test_balanced_weights_make_labels_count_alike() -> None:
     assert weights[3] == 1.0
     assert np.allclose((weights * counts)[:3], counts.sum() / 3)
     assert (weights * counts).sum() == pytest.approx(counts.sum())
+
+
+def test_windows_count_by_their_weights() -> None:
+    logits, labels = batch()
+    loss, outputs = TokenLoss(WEIGHTS), SimpleNamespace(logits=logits)
+    twice = torch.tensor([2.0, 0.0, 1.0, 1.0])
+    chosen = [0, 0, 2, 3]
+    expected = loss(SimpleNamespace(logits=logits[chosen]), labels[chosen], 20)
+    assert torch.allclose(loss(outputs, labels, 20, window_weights=twice), expected)

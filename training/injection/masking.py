@@ -27,20 +27,20 @@ def inject(page: Page) -> None:
     """One kind of obfuscation over the page."""
     rng = page.rng
     kind = rng.random()
-    if kind < 0.22:
+    if kind < 0.28:
         _mask(page)
-    elif kind < 0.36:
+    elif kind < 0.4:
         _scatter(page, [" ", " ", "\u3000"], rng.randint(1, 5))
-    elif kind < 0.5:
+    elif kind < 0.53:
         _scatter(page, [rng.choice(_INVISIBLE)], rng.randint(2, 20))
-    elif kind < 0.62:
+    elif kind < 0.64:
         _scatter(
             page,
             rng.sample(_ENTITIES, 2),
             rng.randint(1, 6),
             ["comma", "stop", "line_start", "any"],
         )
-    elif kind < 0.7:
+    elif kind < 0.71:
         _scatter(page, list(rng.sample(_EMOJI, 3)), rng.randint(1, 6))
     elif kind < 0.76:
         signs = ["".join(rng.choice(_CONTROL) for _ in range(rng.randint(1, 5))) for _ in range(4)]
@@ -66,7 +66,7 @@ def _mask(page: Page) -> None:
         for s, e in found
         if rng.random() < 0.8
     ]
-    for point in placement.few(page, rng.randint(0, 3), ["any"]):
+    for point in placement.few(page, rng.randint(1, 4), ["any"]):
         edits.append(Edit(point, point + rng.randint(0, 2), rng.choice(("*", "**")), "noise"))
     page.apply(edits)
 
