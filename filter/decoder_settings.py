@@ -85,6 +85,8 @@ class DecoderSettings:
         repeat_bonus: Nats that a string in two places has beyond the mean of its characters in all
             its places; each doubling of the places adds one, up to three. None lets every place
             speak for itself.
+        whole_line_bonus: Nats by which every character of a line may fall short of the threshold
+            for the line to be cut whole. None lets a line reach it as any run does.
         temperature: Divides the logits: calibrates the probabilities.
         bias: Nats added to the logits of labels, by name, after the temperature.
         min_han: Share of Han characters among the letters of a page below which it is passed as it
@@ -100,6 +102,7 @@ class DecoderSettings:
     min_gap: int = 1
     line_bonus: float | None = None
     repeat_bonus: float | None = None
+    whole_line_bonus: float | None = None
     temperature: float = 1.0
     bias: dict[str, float] = field(default_factory=dict)
     min_han: float = 0.0
@@ -109,7 +112,9 @@ class DecoderSettings:
     @property
     def shape(self) -> Shape:
         """Those settings that say how far what one character says reaches to others."""
-        return Shape(self.low_ratio, self.min_gap, self.line_bonus, self.repeat_bonus)
+        return Shape(
+            self.low_ratio, self.min_gap, self.line_bonus, self.repeat_bonus, self.whole_line_bonus
+        )
 
     def threshold_at(self, max_prose_loss: float) -> float:
         """The lowest threshold of the curve that keeps the prose loss within `max_prose_loss`.
@@ -182,6 +187,8 @@ def read_decoder(path: Path) -> DecoderSettings:
     for key in ("line_bonus", "repeat_bonus"):
         if values.get(key) is not None:
             _check_number(path, values, key, low=-100, high=100)
+    if values.get("whole_line_bonus") is not None:
+        _check_number(path, values, "whole_line_bonus", low=0, high=100)
     _check_number(path, values, "temperature", low=0, above=True)
     _check_number(path, values, "min_han", low=0, high=1)
     bias = values.get("bias", {})

@@ -5,7 +5,8 @@ operators that are all increasing: more probability, or a lower threshold, never
     1. evidence: what a line says as a whole, and a string in all its places, raises their
        characters (`line_bonus`, `repeat_bonus`);
     2. hysteresis: what reaches `threshold`, and what lies above `low_ratio * threshold` around it
-       as far as the last end of a clause or a line;
+       as far as the last end of a clause or a line; and lines of which every character falls short
+       of `threshold` by no more than `whole_line_bonus`;
     3. closing: holes of at most `min_gap` characters inside a line;
     4. blanks: those between two cut characters, those found as noise, and the line break of a line
        that is cut whole.
@@ -89,9 +90,10 @@ class CutPage:
             self._p_cut += column
 
     def reaches(self, threshold: float) -> bool:
-        """Whether anything is cut at a threshold."""
+        """Whether anything may be cut at a threshold."""
         if not (self._text and self._labels):
             return False
+        threshold = self._shape.line_threshold(threshold)
         most = self._p_cut.max()
         if most >= threshold:
             return True
@@ -101,7 +103,7 @@ class CutPage:
         return bool(self._solid_p.max() >= threshold)
 
     def mask(self, threshold: float) -> Mask:
-        """(n,) characters that are cut at a threshold, which something must reach."""
+        """(n,) characters that are cut at a threshold, on a page that `reaches` it."""
         return cut_mask(
             self._lines,
             self._solid_p,

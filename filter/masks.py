@@ -6,6 +6,7 @@ come.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +27,23 @@ class Shape:
         repeat_bonus: Nats that a string in two places has beyond the mean of its characters in all
             its places; each doubling of the places adds one, up to three. None lets every place
             speak for itself.
+        whole_line_bonus: Nats by which every character of a line may fall short of the threshold
+            for the line to be cut whole: its ends are no guess. None lets a line reach it as any
+            run does.
     """
 
     low_ratio: float = 0.5
     min_gap: int = 1
     line_bonus: float | None = None
     repeat_bonus: float | None = None
+    whole_line_bonus: float | None = None
+
+    def line_threshold(self, threshold: float) -> float:
+        """The probability that every character of a line must reach for it to be cut whole."""
+        if self.whole_line_bonus is None or not 0 < threshold < 1:
+            return threshold
+        odds = math.log(threshold / (1 - threshold)) - self.whole_line_bonus
+        return min(threshold, 1 / (1 + math.exp(-odds)))
 
 
 def cut_mask(
@@ -76,7 +88,20 @@ def cut_solid(
     (n,), (n,) and (n + 1,) to (n,).
     """
     strong = hysteresis(p >= shape.low_ratio * threshold, p >= threshold, edge)
+    # Beside the runs, not among them: a line says nothing about its neighbours.
+    strong |= whole_lines(p >= shape.line_threshold(threshold), line)
     return close_holes(strong, line, shape.min_gap)
+
+
+def whole_lines(mask: Mask, line: NDArray[np.int32]) -> Mask:
+    """The lines of which a mask holds every character; all (n,)."""
+    if not mask.any():
+        return mask
+    starts = np.flatnonzero(np.diff(line, prepend=line[0] - 1))
+    whole: Mask = np.repeat(
+        np.logical_and.reduceat(mask, starts), np.diff(starts, append=len(line))
+    )
+    return whole
 
 
 def hysteresis(weak: Mask, strong: Mask, edge: Mask) -> Mask:

@@ -21,6 +21,7 @@ shapes = st.builds(
     min_gap=st.integers(0, 3),
     line_bonus=st.none() | st.floats(-2, 4),
     repeat_bonus=st.none() | st.floats(-2, 4),
+    whole_line_bonus=st.none() | st.floats(0, 4),
 )
 
 # Joined from a list: `st.text` would merge the two and hardly ever draw a blank.
@@ -304,3 +305,14 @@ def test_nothing_comes_of_nothing() -> None:
     assert decode_spans(" \n ", np.full((3, 7), 1 / 7, np.float32), NAMES, threshold=0.5) == []
     everything = np.eye(7, dtype=np.float32)[[AD]]
     assert decode_spans("字", everything, NAMES, threshold=0.5, keep=LABELS) == []
+
+
+def test_a_line_without_a_character_in_doubt_goes_sooner_than_a_run_in_a_sentence() -> None:
+    text = "秋天作者陈亮来了\n作者：陈亮\n稻子黄了"
+    run, byline = ("作者陈亮", AD, 0.96), ("作者：陈亮", AD, 0.96)
+    assert decode(text, run, byline, threshold=0.99) == []
+    spans = decode(text, run, byline, threshold=0.99, whole_line_bonus=1.5)
+    assert [span.text for span in spans] == ["作者：陈亮\n"]
+    assert decode(text, run, byline, threshold=0.993, whole_line_bonus=1.5) == []
+    doubt = (("作者", AD, 0.98), ("：", AD, 0.9), ("陈亮", AD, 0.98))
+    assert decode(text, *doubt, threshold=0.99, whole_line_bonus=1.5) == []

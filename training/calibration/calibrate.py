@@ -83,7 +83,7 @@ def calibrate(
         seed: Of the draw of these.
         temperature: Whether to fit a temperature; the model's own stays if not.
         bias: Whether to choose a bias a label; the model's own stay if not.
-        shapes: Values to try of `low_ratio`, `min_gap`, `line_bonus` and `repeat_bonus`.
+        shapes: Values to try of `low_ratio`, `min_gap` and the bonuses.
         sources: Only pages whose `source` is one of these.
         limit: At most so many pages of each file.
         text_key: The key that holds the page.

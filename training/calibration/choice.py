@@ -33,6 +33,7 @@ LOW_RATIOS = (0.2, 0.5, 0.7, 0.85, 0.95, 1.0)
 MIN_GAPS = (0, 1, 2)
 LINE_BONUSES = (None, 0.0, 1.0)
 REPEAT_BONUSES = (None, 0.0, 1.0)
+WHOLE_LINE_BONUSES = (None, 2.0)
 
 
 def all_shapes(
@@ -40,9 +41,11 @@ def all_shapes(
     min_gaps: Iterable[int] = MIN_GAPS,
     line_bonuses: Iterable[float | None] = LINE_BONUSES,
     repeat_bonuses: Iterable[float | None] = REPEAT_BONUSES,
+    whole_line_bonuses: Iterable[float | None] = WHOLE_LINE_BONUSES,
 ) -> tuple[Shape, ...]:
     """Every combination of these settings."""
-    return tuple(starmap(Shape, product(low_ratios, min_gaps, line_bonuses, repeat_bonuses)))
+    tried = (low_ratios, min_gaps, line_bonuses, repeat_bonuses, whole_line_bonuses)
+    return tuple(starmap(Shape, product(*tried)))
 
 
 SHAPES = all_shapes()

@@ -180,6 +180,11 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
                 f"Raised by {words}: to the mean log odds of its characters and {bonus:g} nats"
                 f"{more}, by {REACH:g} at most."
             )
+    if decoder.whole_line_bonus is not None:
+        lines.append(
+            f"A line is cut whole from {decoder.shape.line_threshold(decoder.threshold):.3g} on,"
+            f" {decoder.whole_line_bonus:g} nats below the threshold (`whole_line_bonus`)."
+        )
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())
         lines.append(f"Added to the logits, in nats: {biases}.")

@@ -31,6 +31,7 @@ from training.calibration.choice import (
     MIN_GAPS,
     REPEAT_BONUSES,
     SHAPES,
+    WHOLE_LINE_BONUSES,
     all_shapes,
 )
 from training.calibration.scoring import Bounds
@@ -93,7 +94,7 @@ def release(
         calibration: files to calibrate on besides the run's tuning pages and held-out prose.
         card: what the card says that the run cannot know, as `write_card` takes it.
         bounds: what may be lost; that of a page is promised.
-        shapes: values to try of `low_ratio`, `min_gap`, `line_bonus` and `repeat_bonus`.
+        shapes: values to try of `low_ratio`, `min_gap` and the bonuses.
         calibration_share: share of the pages that the threshold is chosen on.
         baseline_characters: what the linear baseline learns from; 0 leaves it out.
 
@@ -208,6 +209,7 @@ def main(
     min_gap: Annotated[list[int] | None, TRIED] = None,
     line_bonus: Annotated[list[str] | None, TRIED] = None,
     repeat_bonus: Annotated[list[str] | None, TRIED] = None,
+    whole_line_bonus: Annotated[list[str] | None, TRIED] = None,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,
     baseline_characters: Annotated[int, typer.Option(help="0 leaves it out.")] = 1_000_000,
 ) -> None:
@@ -234,6 +236,7 @@ def main(
             min_gap or MIN_GAPS,
             bonuses(line_bonus, LINE_BONUSES),
             bonuses(repeat_bonus, REPEAT_BONUSES),
+            bonuses(whole_line_bonus, WHOLE_LINE_BONUSES),
         ),
         calibration_share=calibration_share,
         baseline_characters=baseline_characters,

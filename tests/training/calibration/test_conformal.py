@@ -76,6 +76,7 @@ def scored_pages(draw: st.DrawFn) -> tuple[list[LabelledPage], list[np.ndarray]]
         min_gap=st.integers(0, 3),
         line_bonus=st.sampled_from([None, -1.0, 1.0]),
         repeat_bonus=st.sampled_from([None, -1.0, 1.0]),
+        whole_line_bonus=st.sampled_from([None, 0.0, 2.0]),
     ),
     st.sampled_from([(), ("ad",), ("noise", "keyword")]),
 )
