@@ -60,7 +60,7 @@ def with_evidence(
         codes: (n,) their code points.
         line: (n,) numbers of their lines, ascending.
         page: (n,) numbers of their pages, ascending; None for a single page.
-        shape: Its bonuses; where both are None `p` comes back.
+        shape: Its `line_bonus` and `repeat_bonus`; where both are None `p` comes back.
 
     Returns:
         (n,) probabilities, none below `p`.

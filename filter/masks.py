@@ -39,11 +39,15 @@ class Shape:
     whole_line_bonus: float | None = None
 
     def line_threshold(self, threshold: float) -> float:
-        """The probability that every character of a line must reach for it to be cut whole."""
-        if self.whole_line_bonus is None or not 0 < threshold < 1:
+        """The probability that every character of a line must reach for it to be cut whole.
+
+        No bonus lowers a threshold of 1.
+        """
+        if self.whole_line_bonus is None:
             return threshold
-        odds = math.log(threshold / (1 - threshold)) - self.whole_line_bonus
-        return min(threshold, 1 / (1 + math.exp(-odds)))
+        # The odds divided by exp(bonus), without leaving probabilities: exact at 0 and at 1.
+        lower = threshold / (threshold + (1 - threshold) * math.exp(self.whole_line_bonus))
+        return min(threshold, lower)
 
 
 def cut_mask(
@@ -61,7 +65,8 @@ def cut_mask(
         solid_p: (solid,) probability that a character which is not blank is to be cut, raised by
             `filter.evidence.with_evidence` already.
         threshold: Probability that a run must reach.
-        shape: How far a run extends; its bonuses have no part in this.
+        shape: How far a run extends, and when a line is cut whole; its other bonuses have no part
+            in this.
         found_blank: (n,) blanks that are spam in their own right; ignored elsewhere.
 
     Returns:
@@ -88,12 +93,13 @@ def cut_solid(
     (n,), (n,) and (n + 1,) to (n,).
     """
     strong = hysteresis(p >= shape.low_ratio * threshold, p >= threshold, edge)
-    # Beside the runs, not among them: a line says nothing about its neighbours.
-    strong |= whole_lines(p >= shape.line_threshold(threshold), line)
+    if shape.whole_line_bonus:
+        # Beside the runs, not among them: a line says nothing about its neighbours.
+        strong |= lines_all_in(p >= shape.line_threshold(threshold), line)
     return close_holes(strong, line, shape.min_gap)
 
 
-def whole_lines(mask: Mask, line: NDArray[np.int32]) -> Mask:
+def lines_all_in(mask: Mask, line: NDArray[np.int32]) -> Mask:
     """The lines of which a mask holds every character; all (n,)."""
     if not mask.any():
         return mask

@@ -29,7 +29,7 @@ class Span:
         label: Kind of spam, one of the model's labels.
         score: Mean of the model's probabilities of spam over the span, 0 to 1. May lie below the
             threshold, which part of the span reaches, or all of it with what its line or its
-            repetitions add.
+            repetitions add; or of which a whole line falls short by `whole_line_bonus` at most.
         text: The characters under the span: `page[start:end]`.
     """
 

@@ -163,7 +163,7 @@ class ImportanceConfig(Section):
     model: str | None = None
     """Directory or hub id of the model; none is the embedded one."""
     candidates: Annotated[int, Field(ge=2)] = 4
-    """Windows that one is chosen from."""
+    """Windows that are made and scored for each that is trained on."""
 
 
 class EvaluationConfig(Section):

@@ -8,28 +8,34 @@ forgets meanwhile is still drawn (Katharopoulos and Fleuret, 2018, "Not All Samp
 Equal: Deep Learning with Importance Sampling"). It pays where scoring is much cheaper than a step,
 as in int8 on a CPU.
 
-The scoring model does not change during a run, so a batch is a function of its number.
+The scoring model does not change during a run, so a batch is a function of its number, on one kind
+of device. What is drawn hangs on the size of a batch: two processes do not train on what one with
+batches twice as large would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from filter.engines import create_engine
+from filter.decoder_settings import read_json
+from filter.engines import Engine, create_engine
 from filter.errors import UsageError
-from filter.model_directory import locate, read_model_directory
-from filter.tokenizer import PageTokenizer
-from training.config import ImportanceConfig
+from filter.model_directory import ModelDirectory, locate, read_model_directory
+from training.config import TrainConfig
 from training.data import IGNORED, WindowDataset
 
+if TYPE_CHECKING:
+    import torch
+
 EVEN = 0.2
-"""Share of the chances that all candidates have alike, so that no weight is beyond bounds."""
+"""Share of the chances that all candidates have alike: no weight is above its inverse."""
 
 Sample = dict[str, NDArray[Any]]
 
@@ -92,7 +98,7 @@ def inclusion_chances(scores: NDArray[np.float64], count: int) -> NDArray[np.flo
         (n,) chances whose sum is ``count``.
     """
     mean = scores.mean()
-    mixed = EVEN + (1 - EVEN) * (scores / mean if mean > 0 else 1.0) + np.zeros(len(scores))
+    mixed = EVEN + (1 - EVEN) * (scores / mean if mean > 0 else np.ones(len(scores)))
     chances = np.zeros(len(scores))
     free = np.ones(len(scores), dtype=bool)
     while True:
@@ -115,52 +121,106 @@ def systematic_sample(chances: NDArray[np.float64], start: float) -> list[int]:
         start: uniform in [0, 1).
     """
     count = round(float(chances.sum()))
-    ends = np.cumsum(chances)
-    ends *= count / ends[-1]  # rounding may not lose the last
-    return [int(number) for number in np.searchsorted(ends, start + np.arange(count), "right")]
+    ends = np.round(np.cumsum(chances), 9)  # a chance of 1 is no more than 1
+    drawn = np.searchsorted(ends, start + np.arange(count), "right")
+    return [int(number) for number in np.minimum(drawn, len(chances) - 1)]
+
+
+def scoring_model(config: TrainConfig) -> ModelDirectory:
+    """The model directory that a run's windows are scored by.
+
+    Raises:
+        UsageError: the model has other labels than the run, or fewer positions than its windows.
+        WinnowError: there is no such model.
+    """
+    assert config.importance is not None
+    directory = read_model_directory(locate(config.importance.model))
+    if directory.labels[1:] != tuple(config.label_names):
+        raise UsageError(
+            f"importance.model: {directory.path} has the labels {', '.join(directory.labels[1:])},"
+            f" this run {', '.join(config.label_names)}; name a model that was trained on the same"
+        )
+    limit = read_json(directory.path / "config.json").get("max_position_embeddings")
+    if isinstance(limit, int) and config.window > limit:
+        raise UsageError(
+            f"window: {config.window} tokens, but importance.model {directory.path} has positions"
+            f" for {limit}; set window={limit} or less"
+        )
+    return directory
+
+
+def check_same_tokenizer(model: ModelDirectory, tokenizer: Path) -> None:
+    """Checks that a scoring model reads the ids of a run's tokenizer as the run does.
+
+    Raises:
+        UsageError: it has another vocabulary.
+    """
+    if _vocabulary(model.path) != _vocabulary(tokenizer):
+        raise UsageError(
+            f"importance.model: {model.path} has another tokenizer than this run ({tokenizer});"
+            " name a model of the same base"
+        )
+
+
+def _vocabulary(directory: Path) -> tuple[object, dict[str, int]]:
+    spec = read_json(directory / "tokenizer.json")
+    added = {token["content"]: token["id"] for token in spec.get("added_tokens") or []}
+    return spec.get("model"), added
 
 
 def importance_dataset(
-    windows: WindowDataset, config: ImportanceConfig, labels: Sequence[str], *, batch: int
+    windows: WindowDataset, config: TrainConfig, *, device: torch.device
 ) -> ImportanceDataset:
     """The training mixture, chosen from by what a model directory's model gets wrong.
 
-    Raises:
-        UsageError: the model has other labels or another tokenizer than the run.
-        WinnowError: there is no such model.
+    Args:
+        windows: the mixture.
+        config: with `importance`, checked by `scoring_model`.
+        device: what the run trains on. The model scores there, too, but on the CPU with a thread
+            in each worker, where batches are prepared beside the training.
     """
-    directory = read_model_directory(locate(config.model))
-    if directory.labels[1:] != tuple(labels):
-        raise UsageError(
-            f"importance.model: {directory.path} has the labels {', '.join(directory.labels[1:])},"
-            f" this run {', '.join(labels)}; name a model that was trained on the same"
-        )
-    tokenizer = PageTokenizer.from_directory(directory.path)
-    if not _alike(tokenizer, windows.tokenizer):
-        raise UsageError(
-            f"importance.model: {directory.path} has another tokenizer than this run; name a model"
-            " of the same base"
-        )
-    engine = create_engine(directory, pad_id=tokenizer.pad_id)
-
-    def mistakes(pool: Sequence[Sample]) -> NDArray[np.float64]:
-        logits = engine.logits(sample["input_ids"].astype(np.int32) for sample in pool)
-        return np.array(
-            [
-                wrong_tokens(rows, sample["labels"])
-                for rows, sample in zip(logits, pool, strict=True)
-            ]
-        )
-
-    return ImportanceDataset(windows, mistakes, candidates=config.candidates, batch=batch)
+    assert config.importance is not None
+    mistakes = ModelMistakes(
+        scoring_model(config),
+        device="cpu" if config.workers else str(device),
+        threads=1 if config.workers else None,
+        pad_id=windows.tokenizer.pad_id,
+    )
+    return ImportanceDataset(
+        windows, mistakes, candidates=config.importance.candidates, batch=config.batch_size
+    )
 
 
-def _alike(one: PageTokenizer, other: PageTokenizer) -> bool:
-    """Whether two tokenizers give the same ids for every character up to U+D7FF."""
-    characters = "".join(map(chr, range(0xD800)))
-    return (
-        (one.cls_id, one.sep_id, one.vocab_size) == (other.cls_id, other.sep_id, other.vocab_size)
-    ) and np.array_equal(one.encode(characters).ids, other.encode(characters).ids)
+class ModelMistakes:
+    """What the model of a directory gets wrong; it is opened on first use in each process.
+
+    Args:
+        directory: the model.
+        device: as `create_engine` takes it.
+        threads: on a CPU; none for as many as there are processors.
+        pad_id: token that fills up a batch.
+    """
+
+    def __init__(
+        self, directory: ModelDirectory, *, device: str, threads: int | None, pad_id: int
+    ) -> None:
+        self.directory = directory
+        self.device = device
+        self.threads = threads
+        self.pad_id = pad_id
+        self._engine: Engine | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}
+
+    def __call__(self, pool: Sequence[Sample]) -> NDArray[np.float64]:
+        if self._engine is None:
+            self._engine = create_engine(
+                self.directory, device=self.device, threads=self.threads, pad_id=self.pad_id
+            )
+        logits = self._engine.logits(sample["input_ids"].astype(np.int32) for sample in pool)
+        pairs = zip(logits, pool, strict=True)
+        return np.array([wrong_tokens(rows, sample["labels"]) for rows, sample in pairs])
 
 
 def wrong_tokens(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from filter import __version__
 from filter.files import atomic_write
+from filter.model_directory import locate
 from training.config import DataConfig, TrainConfig
 from training.config_files import OWN, data_paths
 from training.injection import written
@@ -67,7 +68,11 @@ def begin(
     """
     run = Path(config.output)
     before = read_provenance(run)
-    hashes = {"data": data_hashes(config), "base": base_hashes(config)}
+    hashes = {
+        "data": data_hashes(config),
+        "base": base_hashes(config),
+        "importance": importance_hashes(config),
+    }
     changed = warn_of_changes(before or read_provenance(repeats or run), hashes)
     sitting = {
         "command": command_line(),
@@ -112,7 +117,7 @@ def finished_model(config: TrainConfig | PretrainConfig) -> Path | None:
 def warn_of_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Names the files whose content is no longer what it was; those not read before are passed."""
     changed = []
-    for part in ("data", "base"):
+    for part in ("data", "base", "importance"):
         known = before.get(part) or {}
         for path, entry in (now.get(part) or {}).items():
             if path in known and known[path]["sha256"] != entry["sha256"]:
@@ -158,6 +163,15 @@ def base_hashes(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
     directory = base_directory(config.base)
     found = [directory / name for name in BASE_FILES if (directory / name).is_file()]
     return {f"{config.base}/{path.name}": file_hash(path) for path in found}
+
+
+def importance_hashes(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
+    """Hashes of the files of the model that windows are chosen by; empty if there is none."""
+    if not isinstance(config, TrainConfig) or config.importance is None:
+        return {}
+    directory = locate(config.importance.model)
+    found = [*directory.glob("*.json"), *directory.glob("*.safetensors"), *directory.glob("onnx/*")]
+    return {f"importance/{path.name}": file_hash(path) for path in sorted(found)}
 
 
 def file_hash(path: Path) -> dict[str, Any]:

@@ -21,14 +21,18 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
 from filter.errors import UsageError
-from filter.model_directory import locate, read_model_directory
 from filter.tokenizer import PageTokenizer
 from training import provenance
 from training.callbacks import SCORE, LogFile, RateLog, Rhythm
 from training.character_trainer import CharacterTrainer, collate, has_spam
 from training.config import TrainConfig
 from training.data import WindowDataset
-from training.importance import ImportanceDataset, importance_dataset
+from training.importance import (
+    ImportanceDataset,
+    check_same_tokenizer,
+    importance_dataset,
+    scoring_model,
+)
 from training.inputs import Inputs, read_inputs, write_held_out
 from training.label_set import with_labels
 from training.loss import build_loss
@@ -84,8 +88,7 @@ def train(
         with arguments.main_process_first(local=False):
             if config.base is not None:
                 base_directory(config.base)  # fails before anything is written
-            if config.importance is not None:
-                read_model_directory(locate(config.importance.model))
+            scorer = None if config.importance is None else scoring_model(config)
             if first:
                 claim(config)
             model_directory = provenance.finished_model(config)
@@ -100,6 +103,8 @@ def train(
             if first and not (output / "held-out").is_dir():
                 write_held_out(inputs, output / "held-out")
             tokenizer_directory = make_tokenizer(config, inputs.texts(), output / "tokenizer")
+            if scorer is not None:
+                check_same_tokenizer(scorer, tokenizer_directory)
         record = _record(config, arguments, checkpoint, repeats) if first else None
         tokenizer = PageTokenizer.from_directory(tokenizer_directory)
         model = make_model(config, inputs, tokenizer, warm=checkpoint is None)
@@ -219,9 +224,7 @@ def build_trainer(
     windows = inputs.dataset(tokenizer, processes=arguments.world_size)
     dataset: WindowDataset | ImportanceDataset = windows
     if config.importance is not None:
-        dataset = importance_dataset(
-            windows, config.importance, config.label_names, batch=config.batch_size
-        )
+        dataset = importance_dataset(windows, config, device=arguments.device)
     callbacks = [
         Rhythm(),
         RateLog(config, processes=arguments.world_size),

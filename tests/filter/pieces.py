@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ KEYWORD, FRAGMENT, AD, NOISE = (NAMES.index(n) for n in ("keyword", "fragment", 
 
 
 def decode(
-    text: str, *pieces: tuple[str, int, float], threshold: float = 0.5, **shape: Any
+    text: str,
+    *pieces: tuple[str, int, float],
+    threshold: float = 0.5,
+    keep: Sequence[str] = (),
+    **shape: Any,
 ) -> list[Span]:
     """Spans of a text in which each piece in turn has a label with a probability."""
     probabilities = np.zeros((len(text), len(NAMES)), dtype=np.float32)
@@ -28,4 +33,6 @@ def decode(
         probabilities[start:position] = 0
         probabilities[start:position, 0] = 1 - p
         probabilities[start:position, label] += p
-    return decode_spans(text, probabilities, NAMES, threshold=threshold, shape=Shape(**shape))
+    return decode_spans(
+        text, probabilities, NAMES, threshold=threshold, keep=keep, shape=Shape(**shape)
+    )

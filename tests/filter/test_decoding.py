@@ -316,3 +316,18 @@ def test_a_line_without_a_character_in_doubt_goes_sooner_than_a_run_in_a_sentenc
     assert decode(text, run, byline, threshold=0.993, whole_line_bonus=1.5) == []
     doubt = (("作者", AD, 0.98), ("：", AD, 0.9), ("陈亮", AD, 0.98))
     assert decode(text, *doubt, threshold=0.99, whole_line_bonus=1.5) == []
+    # Its neighbours are left as they are, and `keep` may take a line apart.
+    beside = (("秋天作者陈亮来了", AD, 0.9), byline)
+    spans = decode(text, *beside, threshold=0.98, low_ratio=0.5, whole_line_bonus=1.0)
+    assert [span.text for span in spans] == ["作者：陈亮\n"]
+    mixed = (("作者：", AD, 0.96), ("陈亮", KEYWORD, 0.96))
+    assert len(decode(text, *mixed, threshold=0.99, whole_line_bonus=1.5)) == 2
+    assert decode(text, *mixed, threshold=0.99, whole_line_bonus=1.5, keep=["keyword"]) == []
+
+
+def test_the_threshold_of_a_line_is_the_bonus_lower_in_log_odds() -> None:
+    assert Shape(whole_line_bonus=2.0).line_threshold(0.99) == pytest.approx(0.93055, abs=1e-5)
+    assert Shape(whole_line_bonus=100.0).line_threshold(1e-200) > 0
+    assert Shape(whole_line_bonus=2.0).line_threshold(1.0) == 1.0
+    assert Shape(whole_line_bonus=0.0).line_threshold(0.3) == pytest.approx(0.3)
+    assert Shape().line_threshold(0.3) == 0.3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,18 +19,21 @@ from filter.errors import UsageError
 from filter.labels import LABELS
 from filter.model_directory import read_model_directory
 from filter.tokenizer import PageTokenizer
+from tests.training.test_resume import assert_same_run, dropout_base, log
 from training import trainer
-from training.config import ImportanceConfig, TrainConfig
+from training.config import TrainConfig
 from training.corpus.records import read_labelled
 from training.data import IGNORED, Stream, WindowDataset
 from training.importance import (
     ImportanceDataset,
+    ModelMistakes,
     importance_dataset,
     inclusion_chances,
     systematic_sample,
     wrong_tokens,
 )
 from training.networks.vocabulary import build_tokenizer, count_characters, select_characters
+from training.provenance import read_provenance
 
 BATCH, CANDIDATES = 4, 3
 
@@ -64,6 +67,8 @@ def dataset(windows: WindowDataset) -> ImportanceDataset:
 @given(
     st.lists(st.floats(0, 1e6), min_size=2, max_size=40), st.integers(1, 40), st.floats(0, 0.999)
 )
+@example([1e6, 0, 0, 0], 3, 0.0)
+@example([1.0, 1.0, 1.0], 2, 1 - 2**-53)
 def test_as_many_are_drawn_as_asked_and_none_twice(
     scores: list[float], count: int, start: float
 ) -> None:
@@ -133,47 +138,77 @@ def own(values: dict[str, Any], **others: Any) -> TrainConfig:
     return TrainConfig.model_validate({**values, **others})
 
 
-def test_a_run_goes_on_from_a_model_with_what_that_gets_wrong(
-    labelled_config: dict[str, Any], tmp_path: Path
-) -> None:
-    first = trainer.train(own(labelled_config))
-    labels = list(read_model_directory(first).labels[1:])
-    settings = {
-        "labels": labels,
-        "base": str(first),
-        "importance": {"model": str(first), "candidates": 2},
-    }
-    second = own(labelled_config, **settings, output=str(tmp_path / "second"))
-    model = trainer.train(second)
-    assert (model / "model.safetensors").is_file()
-    log = (tmp_path / "second" / "log.jsonl").read_text("utf-8")
-    losses = [json.loads(line)["loss"] for line in log.splitlines() if '"loss"' in line]
-    assert len(losses) == 6 and np.isfinite(losses).all()
-    # The same again in two sittings.
-    third = own(labelled_config, **settings, output=str(tmp_path / "third"))
+@pytest.fixture
+def scorer(labelled_config: dict[str, Any], tmp_path: Path) -> Path:
+    """A model of a few steps, with dropout, so that a run from it draws random numbers."""
+    return Path(dropout_base(labelled_config, tmp_path / "scorer"))
 
+
+@pytest.fixture
+def further(labelled_config: dict[str, Any], scorer: Path) -> dict[str, Any]:
+    """A run that goes on from the scorer."""
+    return {
+        **labelled_config,
+        "labels": list(read_model_directory(scorer).labels[1:]),
+        "base": str(scorer),
+        "importance": {"model": str(scorer), "candidates": 2},
+        "evaluation": {"labelled": []},
+    }
+
+
+@pytest.mark.parametrize("others", [{}, {"workers": 1}, {"accumulation": 2}])
+def test_a_run_goes_on_from_a_model_the_same_in_two_sittings(
+    further: dict[str, Any], others: dict[str, Any], tmp_path: Path
+) -> None:
     class Stop(trainer.TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             control.should_training_stop = state.global_step == 4
 
-    trainer.train(third, callbacks=[Stop()])
-    shutil.rmtree(tmp_path / "third" / "model")
-    resumed = trainer.train(third)
-    assert (resumed / "model.safetensors").read_bytes() == (
-        model / "model.safetensors"
-    ).read_bytes()
+    through = own(further, **others, output=str(tmp_path / "through"))
+    stopped = own(further, **others, output=str(tmp_path / "stopped"))
+    trainer.train(through)
+    trainer.train(stopped, callbacks=[Stop()])
+    shutil.rmtree(tmp_path / "stopped" / "model")
+    trainer.train(stopped)
+    assert_same_run(tmp_path / "through", tmp_path / "stopped")
+    losses = [entry["loss"] for entry in log(tmp_path / "through") if "loss" in entry]
+    assert len(losses) == 6 and np.isfinite(losses).all()
 
 
-def test_a_model_of_other_labels_or_characters_is_refused(
-    labelled_config: dict[str, Any], windows: WindowDataset
+def test_the_scoring_model_stands_in_provenance_and_card(
+    further: dict[str, Any], scorer: Path
 ) -> None:
-    first = trainer.train(own(labelled_config))
-    config = ImportanceConfig(model=str(first))
-    with pytest.raises(UsageError, match=r"importance\.model: .* has the labels boilerplate"):
-        importance_dataset(windows, config, ["advert"], batch=2)
-    labels = list(read_model_directory(first).labels[1:])
-    with pytest.raises(UsageError, match="another tokenizer"):
-        importance_dataset(windows, config, labels, batch=2)
+    model = trainer.train(own(further))
+    found = read_provenance(model.parent)["importance"]
+    assert found["importance/config.json"]["bytes"] == (scorer / "config.json").stat().st_size
+    assert "importance/model.safetensors" in found
+    assert "chosen among 2" in (model / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_dataset_of_a_run_goes_to_other_processes(
+    windows: WindowDataset, scorer: Path, further: dict[str, Any]
+) -> None:
+    config = own(further, workers=1)
+    dataset = importance_dataset(windows, config, device=torch.device("cpu"))
+    assert isinstance(dataset.mistakes, ModelMistakes) and dataset.mistakes.threads == 1
+    dataset.mistakes([{"input_ids": np.array([2, 3]), "labels": np.array([IGNORED, 0])}])
+    again = pickle.loads(pickle.dumps(dataset))
+    assert again.mistakes.directory == dataset.mistakes.directory
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ["advert"]}, r"importance\.model: .* has the labels boilerplate"),
+        ({"window": 4096}, r"window: 4096 tokens, but importance\.model .* has positions for 512"),
+        ({"base": None, "vocabulary_size": 20}, "has another tokenizer than this run"),
+    ],
+)
+def test_a_model_that_cannot_score_the_run_is_refused(
+    further: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        trainer.train(own({**further, **changes}))
 
 
 def test_chances_of_every_start_are_kept() -> None:

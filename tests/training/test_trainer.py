@@ -267,6 +267,7 @@ def test_attention_is_plain_on_a_cpu_for_short_windows(labelled_config: dict[str
     short, long = own(labelled_config), own(labelled_config, window=512)
     assert (pick_attention(short, cpu), pick_attention(short, gpu)) == ("eager", "sdpa")
     assert pick_attention(long, cpu) == "sdpa"
+    assert pick_attention(own(labelled_config, window=512, bf16=True), cpu) == "eager"
     assert pick_attention(own(labelled_config, attention="sdpa"), cpu) == "sdpa"
 
 

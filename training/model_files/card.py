@@ -207,6 +207,13 @@ def _training(
             f" of {windows} windows of {config['window']} tokens ({tokens / 1e6:,.1f} million),"
             f" seed {config.get('seed')}."
         )
+        importance = config.get("importance")
+        if importance:
+            lines.append(
+                f"Each window was chosen among {importance['candidates']} by what"
+                f" `{importance.get('model') or 'the shipped model'}` got wrong, and weighted so"
+                " that the loss is that of the mixture (importance sampling)."
+            )
         lines += _mixture(config.get("data", {}))
     source, libraries = provenance.get("source", {}), provenance.get("libraries", {})
     if source:

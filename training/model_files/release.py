@@ -174,16 +174,22 @@ def _baseline(
 TRIED = typer.Option(help="Value to try (nats or none for a bonus); repeat it. All by default.")
 
 
-def bonuses(given: Sequence[str] | None, otherwise: Sequence[float | None]) -> list[float | None]:
+def bonuses(
+    given: Sequence[str] | None, otherwise: Sequence[float | None], *, least: float = -100.0
+) -> list[float | None]:
     """Bonuses from the command line, where ``none`` is none.
 
     Raises:
-        UsageError: one is no number.
+        UsageError: one is no number, or below the least.
     """
     try:
-        return [None if own == "none" else float(own) for own in given or ()] or list(otherwise)
+        read = [None if own == "none" else float(own) for own in given or ()] or list(otherwise)
     except ValueError as error:
         raise UsageError(f"a bonus is a number of nats, or none: {error}") from error
+    for bonus in read:
+        if bonus is not None and not bonus >= least:
+            raise UsageError(f"a bonus of {bonus:g} nats: it must be at least {least:g} here")
+    return read
 
 
 def main(
@@ -236,7 +242,7 @@ def main(
             min_gap or MIN_GAPS,
             bonuses(line_bonus, LINE_BONUSES),
             bonuses(repeat_bonus, REPEAT_BONUSES),
-            bonuses(whole_line_bonus, WHOLE_LINE_BONUSES),
+            bonuses(whole_line_bonus, WHOLE_LINE_BONUSES, least=0),
         ),
         calibration_share=calibration_share,
         baseline_characters=baseline_characters,

@@ -106,7 +106,17 @@ def test_every_shape_on_the_command_line_is_tried(
     app = typer.Typer()
     app.command()(module.main)
     given = ["--low-ratio", "0.9", "--min-gap", "2", "--line-bonus", "1", "--repeat-bonus", "none"]
-    given += ["--repeat-bonus", "0.5", "-o", str(tmp_path), "--test", "t.jsonl", str(tmp_path)]
+    given += [
+        "--whole-line-bonus",
+        "none",
+        "--repeat-bonus",
+        "0.5",
+        "-o",
+        str(tmp_path),
+        "--test",
+        "t.jsonl",
+        str(tmp_path),
+    ]
     result = CliRunner().invoke(app, given, catch_exceptions=False)
     assert result.exit_code == 0
     assert asked["shapes"] == (Shape(0.9, 2, 1.0, None), Shape(0.9, 2, 1.0, 0.5))
@@ -115,6 +125,8 @@ def test_every_shape_on_the_command_line_is_tried(
 def test_bonuses_are_numbers_or_none() -> None:
     assert bonuses(["none", "0.5"], (1.0,)) == [None, 0.5]
     assert bonuses(None, (None, 1.0)) == [None, 1.0]
+    with pytest.raises(UsageError, match="a bonus of -1 nats: it must be at least 0 here"):
+        bonuses(["-1"], (), least=0)
     with pytest.raises(UsageError, match=r"nats, or none: .*'much'"):
         bonuses(["much"], ())
 
