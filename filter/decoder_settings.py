@@ -87,6 +87,9 @@ class DecoderSettings:
             speak for itself.
         whole_line_bonus: Nats by which every character of a line may fall short of the threshold
             for the line to be cut whole. None lets a line reach it as any run does.
+        page_bonus: Nats by which the threshold of a page falls where something is cut of it, and
+            again with each doubling of the stretches with something in them, one beforehand. None
+            lets every stretch speak for itself.
         temperature: Divides the logits: calibrates the probabilities.
         bias: Nats added to the logits of labels, by name, after the temperature.
         min_han: Share of Han characters among the letters of a page below which it is passed as it
@@ -103,6 +106,7 @@ class DecoderSettings:
     line_bonus: float | None = None
     repeat_bonus: float | None = None
     whole_line_bonus: float | None = None
+    page_bonus: float | None = None
     temperature: float = 1.0
     bias: dict[str, float] = field(default_factory=dict)
     min_han: float = 0.0
@@ -113,7 +117,12 @@ class DecoderSettings:
     def shape(self) -> Shape:
         """Those settings that say how far what one character says reaches to others."""
         return Shape(
-            self.low_ratio, self.min_gap, self.line_bonus, self.repeat_bonus, self.whole_line_bonus
+            low_ratio=self.low_ratio,
+            min_gap=self.min_gap,
+            line_bonus=self.line_bonus,
+            repeat_bonus=self.repeat_bonus,
+            whole_line_bonus=self.whole_line_bonus,
+            page_bonus=self.page_bonus,
         )
 
     def threshold_at(self, max_prose_loss: float) -> float:
@@ -187,8 +196,9 @@ def read_decoder(path: Path) -> DecoderSettings:
     for key in ("line_bonus", "repeat_bonus"):
         if values.get(key) is not None:
             _check_number(path, values, key, low=-100, high=100)
-    if values.get("whole_line_bonus") is not None:
-        _check_number(path, values, "whole_line_bonus", low=0, high=100)
+    for key in ("whole_line_bonus", "page_bonus"):
+        if values.get(key) is not None:
+            _check_number(path, values, key, low=0, high=100)
     _check_number(path, values, "temperature", low=0, above=True)
     _check_number(path, values, "min_han", low=0, high=1)
     bias = values.get("bias", {})

@@ -6,7 +6,8 @@ operators that are all increasing: more probability, or a lower threshold, never
        characters (`line_bonus`, `repeat_bonus`);
     2. hysteresis: what reaches `threshold`, and what lies above `low_ratio * threshold` around it
        as far as the last end of a clause or a line; and lines of which every character falls short
-       of `threshold` by no more than `whole_line_bonus`;
+       of `threshold` by no more than `whole_line_bonus`; then both again, with a threshold that
+       is the lower the more was found on the page (`page_bonus`);
     3. closing: holes of at most `min_gap` characters inside a line;
     4. blanks: those between two cut characters, those found as noise, and the line break of a line
        that is cut whole.
@@ -93,14 +94,14 @@ class CutPage:
         """Whether anything may be cut at a threshold."""
         if not (self._text and self._labels):
             return False
-        threshold = self._shape.line_threshold(threshold)
+        lowest = self._shape.line_threshold(threshold)
         most = self._p_cut.max()
-        if most >= threshold:
+        if most >= lowest:
             return True
         # Most pages are told apart from those with something without a look at their lines.
-        if most_evidence(most, self._shape) < threshold or not len(self._solid_p):
+        if most_evidence(most, self._shape) < lowest or not len(self._solid_p):
             return False
-        return bool(self._solid_p.max() >= threshold)
+        return bool(self._solid_p.max() >= lowest)
 
     def mask(self, threshold: float) -> Mask:
         """(n,) characters that are cut at a threshold, on a page that `reaches` it."""

@@ -6,7 +6,6 @@ come.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +13,19 @@ from numpy.typing import NDArray
 
 from filter.lines import Lines, Mask
 
+STRETCH = 64
+"""Characters of a page, blanks aside, in which what is cut counts once."""
+
+MOST_OF_PAGE = 1.0
+"""Nats by which the rest of a page lowers its threshold at most."""
+
+Thresholds = float | NDArray[np.float64]
+"""One for all characters, or one for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How far what one character says reaches to others: to its run, its line, its repetitions.
+    """How far what one character says reaches: to its run, its line, its repetitions, its page.
 
     Attributes:
         low_ratio: Share of the threshold down to which a run extends to the end of a clause.
@@ -30,6 +38,9 @@ class Shape:
         whole_line_bonus: Nats by which every character of a line may fall short of the threshold
             for the line to be cut whole: its ends are no guess. None lets a line reach it as any
             run does.
+        page_bonus: Nats by which the threshold of a page falls where something is cut of it, and
+            again with each doubling of the stretches with something in them, one beforehand; by
+            `MOST_OF_PAGE` at most. None lets every stretch speak for itself.
     """
 
     low_ratio: float = 0.5
@@ -37,17 +48,20 @@ class Shape:
     line_bonus: float | None = None
     repeat_bonus: float | None = None
     whole_line_bonus: float | None = None
+    page_bonus: float | None = None
 
-    def line_threshold(self, threshold: float) -> float:
-        """The probability that every character of a line must reach for it to be cut whole.
-
-        No bonus lowers a threshold of 1.
-        """
+    def line_threshold(self, threshold: Thresholds) -> Thresholds:
+        """The probability that every character of a line must reach for it to be cut whole."""
         if self.whole_line_bonus is None:
             return threshold
-        # The odds divided by exp(bonus), without leaving probabilities: exact at 0 and at 1.
-        lower = threshold / (threshold + (1 - threshold) * math.exp(self.whole_line_bonus))
-        return min(threshold, lower)
+        return lowered(threshold, self.whole_line_bonus)
+
+
+def lowered(threshold: Thresholds, nats: Thresholds) -> Thresholds:
+    """A threshold whose log odds are some nats lower, none below 0; one of 1 stays where it is."""
+    # Without leaving probabilities: exact at 0 and at 1.
+    lower: NDArray[np.float64] = threshold / (threshold + (1 - threshold) * np.exp(nats))
+    return np.minimum(threshold, lower)
 
 
 def cut_mask(
@@ -65,8 +79,8 @@ def cut_mask(
         solid_p: (solid,) probability that a character which is not blank is to be cut, raised by
             `filter.evidence.with_evidence` already.
         threshold: Probability that a run must reach.
-        shape: How far a run extends, and when a line is cut whole; its other bonuses have no part
-            in this.
+        shape: How far a run extends, and what lines and the page add; `line_bonus` and
+            `repeat_bonus` have no part in this.
         found_blank: (n,) blanks that are spam in their own right; ignored elsewhere.
 
     Returns:
@@ -87,16 +101,47 @@ def cut_solid(
     *,
     threshold: float,
     shape: Shape,
+    page: NDArray[np.int32] | None = None,
 ) -> Mask:
     """Which characters are cut by raised probabilities, blanks left aside.
 
-    (n,), (n,) and (n + 1,) to (n,).
+    (n,), (n,) and (n + 1,) to (n,); pages as (n,) ascending numbers, none for a single page.
     """
+    strong = _cut_at(threshold, p, line, edge, shape)
+    if shape.page_bonus and strong.any():
+        bonus = _of_page(strong, page, shape.page_bonus)
+        strong |= _cut_at(lowered(threshold, bonus), p, line, edge, shape)
+    return close_holes(strong, line, shape.min_gap)
+
+
+def _cut_at(
+    threshold: Thresholds,
+    p: NDArray[np.float32],
+    line: NDArray[np.int32],
+    edge: Mask,
+    shape: Shape,
+) -> Mask:
     strong = hysteresis(p >= shape.low_ratio * threshold, p >= threshold, edge)
     if shape.whole_line_bonus:
         # Beside the runs, not among them: a line says nothing about its neighbours.
         strong |= lines_all_in(p >= shape.line_threshold(threshold), line)
-    return close_holes(strong, line, shape.min_gap)
+    return strong
+
+
+def _of_page(mask: Mask, page: NDArray[np.int32] | None, nats: float) -> NDArray[np.float64]:
+    """(n,), or () for a single page: the nats that what is cut of a page adds to the rest of it.
+
+    Stretches are counted, and not runs, of which more probability can make fewer.
+    """
+    place = np.flatnonzero(mask)
+    if page is None:
+        found = np.array([len(np.unique(place // STRETCH))])
+    else:
+        first = np.searchsorted(page, page[place])
+        stretches = np.unique(np.stack((page[place], (place - first) // STRETCH)), axis=1)
+        found = np.bincount(stretches[0], minlength=int(page[-1]) + 1)
+    bonus: NDArray[np.float64] = np.minimum(nats * np.log2(1 + found), MOST_OF_PAGE)
+    return bonus[0] if page is None else bonus[page]
 
 
 def lines_all_in(mask: Mask, line: NDArray[np.int32]) -> Mask:

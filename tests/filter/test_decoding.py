@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ shapes = st.builds(
     line_bonus=st.none() | st.floats(-2, 4),
     repeat_bonus=st.none() | st.floats(-2, 4),
     whole_line_bonus=st.none() | st.floats(0, 4),
+    page_bonus=st.none() | st.floats(0, 2),
 )
 
 # Joined from a list: `st.text` would merge the two and hardly ever draw a blank.
@@ -331,3 +333,28 @@ def test_the_threshold_of_a_line_is_the_bonus_lower_in_log_odds() -> None:
     assert Shape(whole_line_bonus=2.0).line_threshold(1.0) == 1.0
     assert Shape(whole_line_bonus=0.0).line_threshold(0.3) == pytest.approx(0.3)
     assert Shape().line_threshold(0.3) == 0.3
+
+
+def test_a_page_of_which_much_is_cut_has_a_lower_threshold_for_the_rest() -> None:
+    body = "秋天到了稻子黄了大家收工回家" * 5
+
+    def cut(sure: int, **shape: Any) -> int:
+        text = "".join(f"{body}{mark}轴承\n" for mark in "甲乙丙丁戊己庚辛"[:sure]) + body + "阀门"
+        places = [("轴承", KEYWORD, 0.995)] * sure + [("阀门", KEYWORD, 0.98)]
+        return len(decode(text, *places, threshold=0.99, **shape))
+
+    # 0.7 nats lie between 0.98 and 0.99.
+    assert [cut(sure) for sure in (0, 1, 4)] == [0, 1, 4]
+    assert [cut(sure, page_bonus=0.3) for sure in (0, 1, 3, 8)] == [0, 1, 3, 9]
+    assert [cut(sure, page_bonus=0.4) for sure in (1, 3)] == [1, 4]
+    assert cut(1, page_bonus=9.0) == 2  # a nat at most
+    text = "秋天轴承来了，稻子阀门黄了。"
+    far = (("轴承", KEYWORD, 0.999), ("阀门", KEYWORD, 0.97))
+    assert len(decode(text, *far, threshold=0.99, page_bonus=9.0)) == 1
+
+
+def test_finds_close_together_count_once_for_their_page() -> None:
+    text = "甲轴承乙轴承丙轴承丁轴承" + "秋" * 100 + "阀门"
+    places = [("轴承", KEYWORD, 0.995)] * 4 + [("阀门", KEYWORD, 0.98)]
+    assert len(decode(text, *places, threshold=0.99, min_gap=0, page_bonus=0.4)) == 4
+    assert len(decode(text, *places, threshold=0.99, min_gap=0, page_bonus=0.8)) == 5

@@ -191,6 +191,7 @@ def test_an_unknown_key_gets_the_nearest_name(directory: Path) -> None:
         ("line_bonus", "1", "line_bonus must be a number of at least -100"),
         ("repeat_bonus", 101, "repeat_bonus must be a number of at least -100 and at most 100"),
         ("whole_line_bonus", -1, "whole_line_bonus must be a number of at least 0 and at most 100"),
+        ("page_bonus", "1", "page_bonus must be a number of at least 0 and at most 100"),
         ("temperature", 0, "temperature must be a number above 0, not 0"),
         ("temperature", float("nan"), "not nan"),
         ("curve", {}, "curve must be a list"),

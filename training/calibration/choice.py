@@ -31,9 +31,10 @@ THRESHOLDS = tuple(
 )  # 0.018 to 0.999994, evenly in log odds
 LOW_RATIOS = (0.2, 0.5, 0.7, 0.85, 0.95, 1.0)
 MIN_GAPS = (0, 1, 2)
-LINE_BONUSES = (None, 0.0, 1.0)
-REPEAT_BONUSES = (None, 0.0, 1.0)
+LINE_BONUSES = (None, 1.0)
+REPEAT_BONUSES = (None, 1.0)
 WHOLE_LINE_BONUSES = (None, 2.0)
+PAGE_BONUSES = (None, 0.3)
 
 
 def all_shapes(
@@ -42,10 +43,11 @@ def all_shapes(
     line_bonuses: Iterable[float | None] = LINE_BONUSES,
     repeat_bonuses: Iterable[float | None] = REPEAT_BONUSES,
     whole_line_bonuses: Iterable[float | None] = WHOLE_LINE_BONUSES,
+    page_bonuses: Iterable[float | None] = PAGE_BONUSES,
 ) -> tuple[Shape, ...]:
     """Every combination of these settings."""
-    tried = (low_ratios, min_gaps, line_bonuses, repeat_bonuses, whole_line_bonuses)
-    return tuple(starmap(Shape, product(*tried)))
+    bonuses = (line_bonuses, repeat_bonuses, whole_line_bonuses, page_bonuses)
+    return tuple(starmap(Shape, product(low_ratios, min_gaps, *bonuses)))
 
 
 SHAPES = all_shapes()

@@ -71,7 +71,7 @@ class Scored:
     def cut(self, *, threshold: float, shape: Shape) -> NDArray[np.bool_]:
         """Which characters the decoder cuts, (n,); blanks count in no figure and are not here."""
         p = self.raised(shape)
-        return cut_solid(p, self.line, self.edge, threshold=threshold, shape=shape)
+        return cut_solid(p, self.line, self.edge, threshold=threshold, shape=shape, page=self.page)
 
     def recalls(self, cut: NDArray[np.bool_]) -> NDArray[np.float64]:
         """(1 + labels,) the share cut of each label, prose first; NaN where there is none."""

@@ -18,6 +18,7 @@ from filter.decoder_settings import DecoderSettings, read_decoder, read_json
 from filter.evidence import DOUBLING, NEAR, REACH, REPEATED, SHORT
 from filter.files import atomic_write
 from filter.labels import LABELS
+from filter.masks import MOST_OF_PAGE, STRETCH
 from training.model_files.card_figures import (
     BASELINE,
     baseline_section,
@@ -184,6 +185,13 @@ def _shape(model: Mapping[str, Any], decoder: DecoderSettings) -> str:
         lines.append(
             f"A line is cut whole from {decoder.shape.line_threshold(decoder.threshold):.3g} on,"
             f" {decoder.whole_line_bonus:g} nats below the threshold (`whole_line_bonus`)."
+        )
+    if decoder.page_bonus is not None:
+        lines.append(
+            f"The threshold of a page falls by {decoder.page_bonus:g} nats where something is cut,"
+            " and again with each doubling of one more than the stretches of"
+            f" {STRETCH} characters with something in them, by {MOST_OF_PAGE:g} at most"
+            " (`page_bonus`)."
         )
     if decoder.bias:
         biases = ", ".join(f"`{label}` {nats:+g}" for label, nats in decoder.bias.items())

@@ -29,6 +29,7 @@ from training.calibration.choice import (
     LINE_BONUSES,
     LOW_RATIOS,
     MIN_GAPS,
+    PAGE_BONUSES,
     REPEAT_BONUSES,
     SHAPES,
     WHOLE_LINE_BONUSES,
@@ -216,6 +217,7 @@ def main(
     line_bonus: Annotated[list[str] | None, TRIED] = None,
     repeat_bonus: Annotated[list[str] | None, TRIED] = None,
     whole_line_bonus: Annotated[list[str] | None, TRIED] = None,
+    page_bonus: Annotated[list[str] | None, TRIED] = None,
     calibration_share: Annotated[float, typer.Option(help="Share for the threshold.")] = 0.5,
     baseline_characters: Annotated[int, typer.Option(help="0 leaves it out.")] = 1_000_000,
 ) -> None:
@@ -243,6 +245,7 @@ def main(
             bonuses(line_bonus, LINE_BONUSES),
             bonuses(repeat_bonus, REPEAT_BONUSES),
             bonuses(whole_line_bonus, WHOLE_LINE_BONUSES, least=0),
+            bonuses(page_bonus, PAGE_BONUSES, least=0),
         ),
         calibration_share=calibration_share,
         baseline_characters=baseline_characters,

@@ -25,7 +25,7 @@ from filter.jobs.sidecar import (
 from filter.masks import Shape
 
 LABELS = ("prose", "keyword", "ad", "noise")
-SHAPE = Shape(low_ratio=0.6, min_gap=2, line_bonus=1.0, repeat_bonus=0.5, whole_line_bonus=1.5)
+SHAPE = Shape(0.6, 2, line_bonus=1.0, repeat_bonus=0.5, whole_line_bonus=1.5, page_bonus=0.4)
 GRID = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.99)
 
 

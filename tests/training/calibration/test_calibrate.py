@@ -55,7 +55,7 @@ def test_the_settings_written_do_what_was_measured_and_promised(
     model = copy_model(temperature=60.0)  # as it is, the tiny model is sure of everything
     result = calibrate(
         model, [labelled, prose], max_prose_loss=0.5, temperature=False,
-        shapes=all_shapes([0.8, 1.0], [1], [0.25], [0.5], [1.5]), seed=3,
+        shapes=all_shapes([0.8, 1.0], [1], [0.25], [0.5], [1.5], [0.25]), seed=3,
     )  # fmt: skip
     decoder = read_decoder(model / "decoder.json")
     for name in (
@@ -72,6 +72,7 @@ def test_the_settings_written_do_what_was_measured_and_promised(
     assert decoder.line_bonus == result["line_bonus"] == 0.25
     assert decoder.repeat_bonus == result["repeat_bonus"] == 0.5
     assert decoder.whole_line_bonus == result["whole_line_bonus"] == 1.5
+    assert decoder.page_bonus == result["page_bonus"] == 0.25
     assert [point.threshold for point in decoder.curve] == list(THRESHOLDS)
 
     pages = list(read_corpora([labelled, prose]))
@@ -115,7 +116,7 @@ def test_a_temperature_and_biases_are_fitted_written_and_used(
 ) -> None:
     options: dict[str, Any] = {
         "max_prose_loss": 0.9,
-        "shapes": all_shapes([1.0], [0], [None], [None], [None]),
+        "shapes": all_shapes([1.0], [0], [None], [None], [None], [None]),
     }
     losses: dict[bool, list[float]] = {}
     for fit in (False, True):

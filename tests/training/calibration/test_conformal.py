@@ -77,6 +77,7 @@ def scored_pages(draw: st.DrawFn) -> tuple[list[LabelledPage], list[np.ndarray]]
         line_bonus=st.sampled_from([None, -1.0, 1.0]),
         repeat_bonus=st.sampled_from([None, -1.0, 1.0]),
         whole_line_bonus=st.sampled_from([None, 0.0, 2.0]),
+        page_bonus=st.sampled_from([None, 0.5]),
     ),
     st.sampled_from([(), ("ad",), ("noise", "keyword")]),
 )

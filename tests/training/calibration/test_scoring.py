@@ -54,6 +54,7 @@ pages = st.lists(
         line_bonus=st.sampled_from([None, 0.0, 1.5]),
         repeat_bonus=st.sampled_from([None, 0.0, 1.5]),
         whole_line_bonus=st.sampled_from([None, 1.0]),
+        page_bonus=st.sampled_from([None, 0.4]),
     ),
 )
 def test_the_figures_are_those_of_the_decoder(

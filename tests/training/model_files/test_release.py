@@ -106,20 +106,14 @@ def test_every_shape_on_the_command_line_is_tried(
     app = typer.Typer()
     app.command()(module.main)
     given = ["--low-ratio", "0.9", "--min-gap", "2", "--line-bonus", "1", "--repeat-bonus", "none"]
-    given += [
-        "--whole-line-bonus",
-        "none",
-        "--repeat-bonus",
-        "0.5",
-        "-o",
-        str(tmp_path),
-        "--test",
-        "t.jsonl",
-        str(tmp_path),
-    ]
+    given += ["--repeat-bonus", "0.5", "--whole-line-bonus", "none", "--page-bonus", "0.3"]
+    given += ["-o", str(tmp_path), "--test", "t.jsonl", str(tmp_path)]
     result = CliRunner().invoke(app, given, catch_exceptions=False)
     assert result.exit_code == 0
-    assert asked["shapes"] == (Shape(0.9, 2, 1.0, None), Shape(0.9, 2, 1.0, 0.5))
+    assert asked["shapes"] == (
+        Shape(0.9, 2, line_bonus=1.0, page_bonus=0.3),
+        Shape(0.9, 2, line_bonus=1.0, repeat_bonus=0.5, page_bonus=0.3),
+    )
 
 
 def test_bonuses_are_numbers_or_none() -> None:
