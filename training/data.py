@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ IGNORED = -100
 
 FURTHER = 1 << 40
 """Index of the first page that fills up a window: far beyond those that begin one."""
+
+Made = TypeVar("Made")
 
 TokenPage = tuple[NDArray[np.int32], NDArray[np.int16]]
 """Token ids and labels of a page, without special tokens."""
@@ -103,6 +105,25 @@ def _stretch(rng: Random, page: TokenPage, length: int) -> TokenPage:
     return ids[start : start + length], labels[start : start + length]
 
 
+class Recent(Generic[Made]):
+    """What was made last of some numbers; what is pickled for a worker leaves it behind.
+
+    Args:
+        make: makes it; a method of an object that may hold this one.
+        size: how many are kept.
+    """
+
+    def __init__(self, make: Callable[[int], Made], size: int) -> None:
+        self._made = lru_cache(maxsize=size)(make)
+        self._reduced = make, size
+
+    def __call__(self, number: int) -> Made:
+        return self._made(number)
+
+    def __reduce__(self) -> tuple[type[Recent[Made]], tuple[Callable[[int], Made], int]]:
+        return type(self), self._reduced
+
+
 class WindowDataset:
     """Windows as ``{"input_ids", "labels"}`` of one length, by index.
 
@@ -134,17 +155,10 @@ class WindowDataset:
         self.length = length
         self.window = window
         self.windows_per_page = windows_per_page
-        self._page = lru_cache(maxsize=8)(self._make_page)
+        self._page = Recent(self._make_page, 8)
 
     def __len__(self) -> int:
         return self.length
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_page"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._page = lru_cache(maxsize=8)(self._make_page)
 
     def __getitem__(self, index: int) -> dict[str, NDArray[np.int64]]:
         rng = Random(f"{self.seed}:window:{index}")

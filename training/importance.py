@@ -16,7 +16,6 @@ batches twice as large would.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from filter.engines import Engine, create_engine
 from filter.errors import UsageError
 from filter.model_directory import ModelDirectory, locate, read_model_directory
 from training.config import TrainConfig
-from training.data import IGNORED, WindowDataset
+from training.data import IGNORED, Recent, WindowDataset
 
 if TYPE_CHECKING:
     import torch
@@ -60,17 +59,10 @@ class ImportanceDataset:
         self.mistakes = mistakes
         self.candidates = candidates
         self.batch = batch
-        self._chosen = lru_cache(maxsize=2)(self._choose)
+        self._chosen = Recent(self._choose, 2)
 
     def __len__(self) -> int:
         return len(self.windows)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_chosen"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._chosen = lru_cache(maxsize=2)(self._choose)
 
     def __getitem__(self, index: int) -> Sample:
         batch, place = divmod(index, self.batch)
