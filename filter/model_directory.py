@@ -22,6 +22,8 @@ from filter.errors import WinnowError
 from filter.labels import PROSE
 
 EMBEDDED = Path(__file__).parent / "models" / "default"
+DEFAULT = "winnow:default"
+"""Name of the embedded model, wherever one must be named."""
 """The model that comes with the package."""
 
 CONTENTS = (
@@ -73,12 +75,13 @@ class ModelDirectory:
 def locate(name_or_path: str | Path | None) -> Path:
     """The directory of a model: the embedded one, a directory, or a model of the hub.
 
-    Only a name such as `organisation/model` that is no directory here is looked for on the hub.
+    The embedded one has the name `winnow:default`. Only a name such as `organisation/model` that is
+    no directory here is looked for on the hub.
 
     Raises:
         WinnowError: If there is no such directory, and no such model within reach.
     """
-    if name_or_path is None:
+    if name_or_path is None or name_or_path == DEFAULT:
         return EMBEDDED
     path = Path(name_or_path).expanduser()
     if path.is_dir():

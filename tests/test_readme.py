@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -74,6 +75,19 @@ def test_the_commands_run(checkout: Path) -> None:
             assert done.stderr == b"", command
     assert (checkout / "cleaned" / "sample-page.txt").stat().st_size > 0
     assert (checkout / "cleaned.jsonl.zst").stat().st_size > 0
+
+
+def test_trainings_that_are_not_run_are_configured_rightly() -> None:
+    from training.config_files import load_config
+
+    trainings = [
+        shlex.split(line.replace("\\\n", " "))
+        for line in re.findall(r"^winnow train (?:.*\\\n)*.*", README, re.MULTILINE)
+    ]
+    assert len(trainings) > 4
+    for _, _, *arguments in trainings:
+        overrides = [argument for argument in arguments if "=" in argument]
+        assert load_config(arguments[arguments.index("--config") + 1], overrides).output
 
 
 def test_the_python_runs(checkout: Path) -> None:

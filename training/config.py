@@ -60,9 +60,13 @@ class HeldOutConfig(Section):
     """What training never sees: it is there to be judged on."""
 
     prose_sources: list[str] = []
+    """Sources of prose documents, by their field ``source``."""
     prose_containing: list[str] = []
+    """Prose documents with one of these strings in them."""
     labelled_sources: list[str] = []
+    """Sources of labelled pages."""
     material_share: Rate = 0.1
+    """Share of each list of strings."""
     families: list[str] = []
     """Families that no training page is injected with; pages to be judged on are."""
     labels: list[str] = []
@@ -81,11 +85,14 @@ class DataConfig(Section):
     hosts: list[str] = []
     """Pages of which only whole paragraphs are taken as prose: their heads and tails are none."""
     source_weights: dict[str, float] = {}
+    """Factor on the chance of a prose document by its ``source``; 1 where not named."""
     material: list[str] = []
+    """Files with strings to inject, an item a line, or directories of such files."""
     labelled: list[LabelledConfig] = []
     injected_labels: dict[str, str] = {}
     """For label sets of one's own: the label that each kind of injected spam is given."""
     recipe: str | dict[str, Any] = "inject"
+    """Rates of what is injected: a YAML file, a name in ``configs/``, or the mapping itself."""
     held_out: HeldOutConfig = HeldOutConfig()
     limit: int | None = None
     """At most so many prose documents a file, for trying things out."""
@@ -176,6 +183,7 @@ class EvaluationConfig(Section):
     """Held-out prose that is written beside the run, once for thresholds and once for figures."""
     injected_pages: int = 200
     max_prose_loss: Rate = 0.003
+    """Prose loss at which the recall of checkpoints is compared."""
     steps: Positive = 500
 
 
@@ -205,7 +213,7 @@ class CardConfig(Section):
     """Of the weights, as the Hugging Face hub spells it, such as apache-2.0."""
     sources: list[SourceConfig] = []
     notes: list[str] = []
-    """Further limits, a sentence each."""
+    """What else is to be said, a sentence or more each."""
 
 
 class RunConfig(Section):
@@ -214,7 +222,7 @@ class RunConfig(Section):
     output: str
     seed: int = 1
     base: str | None = None
-    """Directory or hub id to start from; none trains from scratch."""
+    """Directory or hub id to start from, or `winnow:default`; none trains from scratch."""
     encoder: EncoderConfig = EncoderConfig()
     tokenizer: str | None = None
     """Directory of a tokenizer; none takes the base's, or counts the training text."""
@@ -254,6 +262,7 @@ class TrainConfig(RunConfig):
     evaluation: EvaluationConfig = EvaluationConfig()
     early_stopping: EarlyStoppingConfig | None = None
     windows_per_page: Positive = 2
+    """Neighbouring samples that are drawn from one page."""
     dtype: Literal["bfloat16", "float16", "float32"] = "float16"
     """Number format of the saved weights."""
     card: CardConfig = CardConfig()

@@ -71,7 +71,7 @@ def run(
         typer.Option(
             "--sidecar",
             help="Write spans beside the corpus rather than records: OUT/attributes/winnow/, as"
-            " Dolma has them, from which `winnow apply` cuts at any threshold.",
+            " Dolma has them, from which `winnow apply` cuts at other thresholds.",
         ),
     ] = False,
     floor: Annotated[

@@ -77,9 +77,13 @@ class Recipe(BaseModel):
 
     profiles: dict[str, Profile]
     damage: Rate = 0.5
+    """Share of the pages whose host text is damaged as by scraping, unlabelled."""
     hard_negative: Rate = 0.35
+    """Share of the pages that get clean text which looks like spam, unlabelled."""
     traditional: Rate = 0.15
+    """Share of the pages that are converted into traditional characters."""
     title: Rate = 0.6
+    """Share of the pages with a headline of their own words above them."""
     min_length: Annotated[int, Field(ge=20)] = 60
     max_length: Annotated[int, Field(ge=50)] = 2000
     gap: Annotated[float, Field(gt=0)] | None = None

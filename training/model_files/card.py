@@ -19,6 +19,7 @@ from filter.evidence import DOUBLING, NEAR, REACH, REPEATED, SHORT
 from filter.files import atomic_write
 from filter.labels import LABELS
 from filter.masks import MOST_OF_PAGE, STRETCH
+from filter.model_directory import EMBEDDED
 from training.model_files.card_figures import (
     BASELINE,
     baseline_section,
@@ -66,7 +67,8 @@ def write_card(
         run: The directory of the run that made the model: its training.json is written first.
         card: What the run cannot know, instead of `card` in its configuration: `name`, `licence`
             (of the weights, as the Hugging Face hub spells it), `sources` (each with `name` and if
-            known `licence` and `note`), `compute` and `notes` (further limits, a sentence each).
+            known `licence` and `note`), `compute` and `notes` (what else is to be said, a
+            sentence or more each).
             It is kept in training.json.
 
     Returns:
@@ -104,7 +106,8 @@ def write_card(
         *(figures(data, result) for data, result in metrics.items()),
         baseline_section(metrics, baseline),
         onnx_section(_optional(directory / EXPORT_REPORT)),
-        _limits(decoder, [*weak_spots(metrics), *(own.get("notes") or ())], bool(metrics)),
+        _limits(decoder, weak_spots(metrics), bool(metrics)),
+        _notes(own.get("notes") or ()),
     ]
     path = directory / "README.md"
     with atomic_write(path) as file:
@@ -136,10 +139,11 @@ def _front_matter(licence: str | None, base: str | None, labels: Sequence[str]) 
 
 
 def _use(directory: Path) -> str:
+    given = "" if directory.resolve() == EMBEDDED else f'"path/to/{directory.resolve().name}"'
     return (
         "```python\n"
         "from filter import ContentFilter\n\n"
-        f'content_filter = ContentFilter.from_pretrained("{directory.name}")  # a directory\n'
+        f"content_filter = ContentFilter.from_pretrained({given})\n"
         "page = content_filter(text)\n"
         "page.clean_text, page.removed\n"
         "```\n"
@@ -217,10 +221,12 @@ def _training(
         )
         importance = config.get("importance")
         if importance:
+            model = importance.get("model")
+            scorer = f"`{model}`" if model else "the model that winnow embedded then"
             lines.append(
-                f"Each window was chosen among {importance['candidates']} by what"
-                f" `{importance.get('model') or 'the shipped model'}` got wrong, and weighted so"
-                " that the loss is that of the mixture (importance sampling)."
+                f"Each window was chosen among {importance['candidates']} by what {scorer} got"
+                " wrong, and weighted so that the loss is that of the mixture (importance"
+                " sampling)."
             )
         lines += _mixture(config.get("data", {}))
     source, libraries = provenance.get("source", {}), provenance.get("libraries", {})
@@ -298,3 +304,7 @@ def _limits(decoder: DecoderSettings, found: Sequence[str], is_measured: bool) -
         )
     weak = [f"- {spot}" for spot in found]
     return "\n".join([*lines, *(["", "Weak spots:\n", *weak] if weak else []), ""])
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "\n".join(["## Notes\n", *(f"- {note}" for note in notes), ""]) if notes else ""

@@ -36,6 +36,12 @@ def promise_section(decoder: DecoderSettings) -> str:
                 (f"{bound:g}", f"{point.threshold:g}", f"{point.page_loss:.5f}",
                  f"{point.prose_loss:.5f}", recall)
             )  # fmt: skip
+    least = decoder.threshold_at(promise.max_prose_loss)
+    stricter = (
+        f" Bounds that are not promised raised the threshold; this one alone allows {least:g}."
+        if least < decoder.threshold
+        else ""
+    )
     return (
         "## What is promised\n\n"
         "The expected share of a page's prose that is cut is at most"
@@ -44,7 +50,7 @@ def promise_section(decoder: DecoderSettings) -> str:
         f" {promise.pages:,} calibration pages,"
         f" {promise.pages_with_spam:,} of them with spam. They are {promise.share:.0%} of the pages"
         f" given, drawn by seed {promise.seed} (pages `{promise.data}`, engine {promise.engine},"
-        f" model `{promise.model}`); the other settings were chosen on the rest.\n\n"
+        f" model `{promise.model}`); the other settings were chosen on the rest.{stricter}\n\n"
         "The promise holds for pages like those calibrated on, and not for pages of another kind."
         " It holds in expectation, over draws of the calibration pages and of the next page: a"
         " single page may lose more. It holds for one threshold chosen in advance, by"

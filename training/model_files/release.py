@@ -3,8 +3,9 @@
     python -m training.model_files.release RUN --test LABELLED.jsonl -o filter/models/default
 
 Exports int8, calibrates on the run's tuning pages and on held-out prose, and judges the result on
-pages that no choice was made on: the test files, held-out prose of other documents,
-injected pages and labelled pages of held-out sources. The linear baseline is put beside it.
+pages that it was neither trained nor calibrated on: the test files, held-out prose of other
+documents, injected pages and labelled pages of held-out sources. The linear baseline is put
+beside it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def release(
     Args:
         run: output directory of `training.trainer.train`, finished.
         output: the model directory; an earlier one there is replaced at the end.
-        test: labelled files for the first table of the card, which nothing was chosen on.
+        test: labelled files for the first table of the card, not trained or calibrated on.
         calibration: files to calibrate on besides the run's tuning pages and held-out prose.
         card: what the card says that the run cannot know, as `write_card` takes it.
         bounds: what may be lost; that of a page is promised.
@@ -199,7 +200,7 @@ def main(
     test: Annotated[list[Path], typer.Option("--test", help="Labelled pages to judge on.")],
     sources: Annotated[str | None, typer.Option(help="YAML list of the training data.")] = None,
     compute: Annotated[str | None, typer.Option(help="YAML mapping for the card.")] = None,
-    note: Annotated[list[str] | None, typer.Option(help="A limit to state.")] = None,
+    note: Annotated[list[str] | None, typer.Option(help="What else the card says.")] = None,
     name: Annotated[str, typer.Option(help="Title of the card.")] = "winnow-zh",
     licence: Annotated[str | None, typer.Option(help="Of the weights, such as apache-2.0.")] = None,
     calibration: Annotated[

@@ -14,6 +14,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from filter.errors import UsageError, WinnowError
+from filter.model_directory import DEFAULT, EMBEDDED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,9 +32,13 @@ SUPPORTED = (
 def base_directory(base: str | Path) -> Path:
     """The directory of a base model; one that a hub has is copied to the local cache.
 
+    `winnow:default` is the model that comes with winnow.
+
     Raises:
         WinnowError: there is no such directory, and no such model within reach.
     """
+    if base == DEFAULT:
+        return EMBEDDED
     path = Path(base).expanduser()
     if path.is_dir():
         return path
