@@ -82,7 +82,8 @@ class ContentFilter:
             threshold: Probability from which spam is cut, 0 to 1; None for the model's own. A
                 higher one cuts a subset of what a lower one cuts.
             keep: Labels that are left in the page.
-            max_batch_tokens: Tokens in one batch of windows; the engine's choice by default.
+            max_batch_tokens: Tokens in one batch of windows on CUDA, padding included; 65,536 by
+                default. On a CPU each window goes by itself.
             threads: Threads of an engine on the CPU; by default as many as there are processors.
 
         Raises:

@@ -75,7 +75,9 @@ Extractor = Annotated[
 ]
 BatchTokens = Annotated[
     int | None,
-    typer.Option("--batch-tokens", metavar="N", help="Most tokens in one batch of windows."),
+    typer.Option(
+        "--batch-tokens", metavar="N", help="Most tokens in one batch of windows, on CUDA."
+    ),
 ]
 Threads = Annotated[
     int | None,

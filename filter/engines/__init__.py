@@ -68,7 +68,8 @@ def create_engine(
             are packed without padding in bfloat16 and float16 only.
         max_batch_tokens: Tokens in one call of a model on CUDA, padding included; 65,536 by
             default.
-        threads: Threads on the CPU; None for as many as there are processors.
+        threads: Threads on the CPU; None for as many as there are processors. Those of torch are
+            the process's.
         pad_id: Token that fills up a batch.
 
     Raises:
@@ -106,6 +107,7 @@ def create_engine(
         device=device,
         dtype=dtype,
         max_batch_tokens=max_batch_tokens,
+        threads=threads,
         pad_id=pad_id,
     )
 
@@ -116,7 +118,7 @@ def _choose(directory: ModelDirectory, device: str, dtype: str | None) -> str:
     if dtype is not None:
         if dtype in directory.onnx and (dtype == "int8" or device == "cpu" or not _has_cuda()):
             return "onnx"
-        return "torch" if dtype not in ONNX_FILES and directory.safetensors else "onnx"
+        return "torch" if dtype != "int8" and directory.safetensors else "onnx"
     if device == "auto" and directory.safetensors and _has_cuda():
         return "torch"
     return "onnx" if directory.onnx else "torch"

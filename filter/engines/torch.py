@@ -79,6 +79,8 @@ class TorchEngine:
             a job may give the engine's copies others.
         dtype: Number format; None for float32 on a CPU and bfloat16 on CUDA.
         max_batch_tokens: Tokens in one call of the model, padding included, if windows share calls.
+        threads: Threads on a CPU, of all that the process does with torch; None leaves them as they
+            are.
         pad_id: Token that fills up a batch.
         batching: "single", a window a call; "packed", many in one row; "padded", many of similar
             length. None for "single" on a CPU, and on CUDA "packed" where there is a kernel for the
@@ -94,6 +96,7 @@ class TorchEngine:
         device: str = "auto",
         dtype: str | None = None,
         max_batch_tokens: int | None = None,
+        threads: int | None = None,
         pad_id: int = 0,
         batching: str | None = None,
     ) -> None:
@@ -116,6 +119,7 @@ class TorchEngine:
         self.weights = directory.safetensors
         self.max_batch_tokens = max_batch_tokens or CUDA_BATCH_TOKENS
         self._directory = directory
+        self._threads = threads
         self._pad_id = pad_id
         self._batching = batching or ("single" if device == "cpu" else None)
         self._reset()
@@ -229,6 +233,8 @@ class TorchEngine:
             _import()[0].set_num_threads(1)
         with self._lock:
             if self._opened is None:
+                if self._threads is not None and self.device == "cpu":
+                    _import()[0].set_num_threads(self._threads)
                 self._opened = self._prepare(self._load())
             return self._opened
 

@@ -10,7 +10,7 @@ model). All other columns, and the rows and their order, stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,9 +67,8 @@ def filter_table(
     schema = output_schema(table.schema, text_key=text_key)
     if content_filter is None:
         content_filter = process_filter(model, **options)
-    elif options or model is not None:
-        given = ", ".join((*(["model"] if model is not None else []), *options))
-        raise UsageError(f"either a filter or options for one, not both: {given}")
+    else:
+        check_no_options(model, options)
     pages = _pages(content_filter, table.column(text_key))
     pieces = []
     while rows := list(islice(pages, ROWS)):
@@ -80,6 +79,17 @@ def filter_table(
     ]
     joined: TableLike = type(table).from_arrays([*table.columns, *added], schema=schema)
     return joined
+
+
+def check_no_options(model: str | Path | None, options: Mapping[str, Any]) -> None:
+    """Check that nothing is asked of a filter that is made already.
+
+    Raises:
+        UsageError: Something is.
+    """
+    given = [*(["model"] if model is not None else []), *options]
+    if given:
+        raise UsageError(f"either a filter or options for one, not both: {', '.join(given)}")
 
 
 def filter_batches(batches: Iterable[Any], **options: Any) -> Iterator[Any]:

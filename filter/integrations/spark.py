@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filter.errors import UsageError, missing_package
-from filter.integrations.arrow import filter_batches
+from filter.integrations.arrow import check_no_options, filter_batches
 
 try:
     from pyspark.sql import types
@@ -70,12 +70,13 @@ def filter_frame(
         options: As for `ContentFilter.from_pretrained`.
 
     Raises:
-        UsageError: A column that is to be added is there already.
+        UsageError: A column that is to be added is there already, or options stand beside a filter.
     """
     if content_filter is None:
         options = {"model": model, "threads": threads, **options}
     else:
-        options = {"content_filter": content_filter, **options}
+        check_no_options(model, options)
+        options = {"content_filter": content_filter}
     filtered = partial(filter_batches, text_key=text_key, **options)
     return frame.mapInArrow(filtered, output_schema(frame.schema))
 

@@ -40,6 +40,7 @@ def test_auto_takes_what_weights_there_are(directory: ModelDirectory) -> None:
     only_safetensors = replace(directory, onnx={})
     assert create_engine(only_safetensors, device="cpu").name == "torch"
     assert create_engine(directory, device="cpu", dtype="bfloat16").name == "torch"
+    assert create_engine(only_safetensors, device="cpu", dtype="float32").name == "torch"
 
 
 @pytest.mark.parametrize("flags", ["fpu avx2 amx_bf16 amx_int8", "fpu avx2", ""])
@@ -62,7 +63,9 @@ def test_auto_is_torch_where_there_is_a_cuda_device(
     monkeypatch.setattr(filter.engines, "_has_cuda", lambda: True)
     assert create_engine(directory).name == "torch"
     assert create_engine(directory, dtype="int8").name == "onnx"
+    assert create_engine(directory, dtype="float32").name == "torch"
     assert create_engine(directory, device="cpu").name == "onnx"
+    assert create_engine(directory, device="cpu", dtype="float32").name == "onnx"
     assert create_engine(replace(directory, safetensors=())).name == "onnx"
 
 

@@ -37,6 +37,18 @@ def test_batches_give_what_one_window_a_call_gives(
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * largest)
 
 
+def test_threads_are_those_that_are_asked_for(
+    directory: ModelDirectory, make_windows: Callable[..., list[np.ndarray]]
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            list(cpu_engine(directory, threads=threads).logits(make_windows([5])))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("batching", BATCHES)
 def test_the_shipped_model_gives_the_same_in_batches(
     batching: str, make_windows: Callable[..., list[np.ndarray]]

@@ -84,6 +84,13 @@ def test_a_filter_is_shipped_as_well_as_options(
     assert row["clean_text"] == content_filter(sample).clean_text != sample
 
 
+def test_a_filter_and_a_model_are_one_too_many(spark: SparkSession, tiny_model: Path) -> None:
+    content_filter = ContentFilter.from_pretrained(tiny_model, engine="onnx")
+    frame = spark.createDataFrame([("页",)], ["text"])
+    with pytest.raises(UsageError, match="not both: model"):
+        filter_frame(frame, content_filter=content_filter, model="elsewhere")
+
+
 def test_a_column_that_is_there_already_is_refused(spark: SparkSession) -> None:
     frame = spark.createDataFrame([("页", "页")], "text string, removed string")
     with pytest.raises(UsageError, match="'removed' is there already"):
