@@ -7,6 +7,7 @@ target, which takes the target's name only when all of it is there. ``-`` is std
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import secrets
@@ -24,6 +25,9 @@ COMPRESSED = (".gz", ".xz", ".zst")
 """Extensions that are decompressed on reading and compressed on writing."""
 
 BUFFER_SIZE = 1 << 20
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 
 GZIP_LEVEL = 6
 """Three times as fast as the highest level, for one hundredth of the size."""
@@ -62,6 +66,17 @@ def _parted(name: str) -> tuple[str, str]:
     """A name without the extension of its compression, and that."""
     length = len(os.path.basename(name)) - len(base_name(name))
     return (name[:-length], name[-length:]) if length else (name, "")
+
+
+def temporary_stem(name: str) -> str:
+    """What the name of a file's temporary begins with: ``.STEM.`` and a random number.
+
+    The name itself, or a hash of it where that would make a name which is too long.
+    """
+    length, added = len(os.fsencode(name)), len("..01234567.tmp")
+    if LONGEST_NAME - added < length <= LONGEST_NAME:
+        return hashlib.sha256(os.fsencode(name)).hexdigest()
+    return name
 
 
 def require_file(path: str) -> None:
@@ -147,7 +162,7 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = True) -> Iter
         with open(target, "wb") as raw:
             yield raw
         return
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{temporary_stem(target.name)}.{secrets.token_hex(4)}.tmp")
     try:
         raw = open(temporary, "xb")  # noqa: SIM115  (closed below)
     except OSError as error:

@@ -24,6 +24,7 @@ from filter.files import (
     read_bytes,
     renamed,
     require_file,
+    temporary_stem,
 )
 
 EXTENSIONS = ("", ".gz", ".xz", ".zst")
@@ -113,6 +114,17 @@ def test_nothing_stands_under_the_name_until_all_is_written(tmp_path: Path) -> N
         stream.write(b"all of it")
         assert not path.exists()
     assert path.read_bytes() == b"all of it"
+
+
+@pytest.mark.parametrize("name", ["长" * 85, "a" * 241, "a" * 242, "a" * 251 + ".zst"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    for text in (b"before", b"after"):
+        with atomic_write(tmp_path / name) as stream:
+            (temporary,) = set(os.listdir(tmp_path)) - {name}
+            assert temporary.startswith(f".{temporary_stem(name)}.")
+            stream.write(text)
+    assert read_bytes(str(tmp_path / name)) == b"after"
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
