@@ -7,23 +7,27 @@ target, which takes the target's name only when all of it is there. ``-`` is std
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import secrets
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 from weakref import WeakValueDictionary
 
-from filter.errors import UsageError, WinnowError
+from filter.decompression import Decompressed, named_errors
+from filter.errors import UsageError
 
 COMPRESSED = (".gz", ".xz", ".zst")
 """Extensions that are decompressed on reading and compressed on writing."""
 
 BUFFER_SIZE = 1 << 20
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 
 GZIP_LEVEL = 6
 """Three times as fast as the highest level, for one hundredth of the size."""
@@ -64,6 +68,17 @@ def _parted(name: str) -> tuple[str, str]:
     return (name[:-length], name[-length:]) if length else (name, "")
 
 
+def temporary_stem(name: str) -> str:
+    """What the name of a file's temporary begins with: ``.STEM.`` and a random number.
+
+    The name itself, or a hash of it where that would make a name which is too long.
+    """
+    length, added = len(os.fsencode(name)), len("..01234567.tmp")
+    if LONGEST_NAME - added < length <= LONGEST_NAME:
+        return hashlib.sha256(os.fsencode(name)).hexdigest()
+    return name
+
+
 def require_file(path: str) -> None:
     """Checks that a path can be read from, before anything else is done.
 
@@ -95,7 +110,7 @@ def open_bytes(path: str) -> io.BufferedReader:
     extension = os.path.splitext(path)[1].lower()
     if extension not in COMPRESSED:
         return raw
-    return io.BufferedReader(_Decompressed(raw, path, extension), BUFFER_SIZE)
+    return io.BufferedReader(Decompressed(raw, path, extension), BUFFER_SIZE)
 
 
 def watch(path: str, reader: Tells) -> None:
@@ -144,12 +159,12 @@ def atomic_write(path: str | os.PathLike[str], *, compress: bool = True) -> Iter
     if target.exists() and not target.is_file():
         if target.is_dir():
             raise UsageError(f"{target}: is a directory")
-        with open(target, "wb") as raw:
+        with io.BufferedWriter(_Output(target, "wb", os.fspath(path))) as raw:
             yield raw
         return
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{temporary_stem(target.name)}.{secrets.token_hex(4)}.tmp")
     try:
-        raw = open(temporary, "xb")  # noqa: SIM115  (closed below)
+        raw = io.BufferedWriter(_Output(temporary, "xb", os.fspath(path)))
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     try:
@@ -187,86 +202,17 @@ def _compressed(raw: IO[bytes], name: str) -> IO[bytes]:
     return raw
 
 
-class _Decompressed(io.RawIOBase):
-    """What a compressed file holds; an error in it names the file."""
+class _Output(io.FileIO):
+    """A file that is written; an error names what the user has asked for, and not a temporary."""
 
-    def __init__(self, raw: IO[bytes], path: str, extension: str) -> None:
-        self._raw = raw
-        self._path = path
-        self._errors: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error)
-        self._stream: Any
-        if extension == ".gz":
-            import gzip
+    def __init__(self, file: Path, mode: str, path: str) -> None:
+        self._path = path  # before anything fails: what cannot be opened is closed all the same
+        super().__init__(file, mode)
 
-            self._stream = gzip.GzipFile(fileobj=raw)
-        elif extension == ".xz":
-            import lzma
-
-            self._stream = lzma.LZMAFile(raw)  # noqa: SIM115  (closed by close)
-            self._errors += (lzma.LZMAError,)
-        else:
-            import zstandard
-
-            self._stream = _ZstdReader(raw)
-            self._errors += (zstandard.ZstdError,)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            # One piece at a time: what stands before the place where a file breaks off is read.
-            return int(self._stream.readinto1(buffer))
-        except self._errors as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the machine's trouble, not the file's
-            raise WinnowError(f"{self._path}: broken compressed file: {error}") from error
+    def write(self, data: Any) -> int:
+        with named_errors(self._path):
+            return super().write(data)
 
     def close(self) -> None:
-        self._stream.close()
-        self._raw.close()
-        super().close()
-
-
-class _ZstdReader(io.RawIOBase):
-    """Decompresses Zstandard frames, one after the other, and says when the last is cut short.
-
-    (The library's own stream reader takes a truncated file for a finished one.)
-    """
-
-    INPUT_SIZE = 8192
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        import zstandard
-
-        self._raw = raw
-        self._new_frame = zstandard.ZstdDecompressor().decompressobj
-        self._frame = self._new_frame()
-        self._in_frame = False
-        self._input = b""
-        self._output = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._output:
-            if not self._input:
-                self._input = self._raw.read(self.INPUT_SIZE)
-            if not self._input:
-                if self._in_frame:
-                    raise EOFError("it ends before its end-of-stream marker")
-                return 0
-            self._in_frame = True
-            self._output = memoryview(self._frame.decompress(self._input))
-            self._input = b""
-            if self._frame.eof:
-                self._input = self._frame.unused_data
-                self._frame = self._new_frame()
-                self._in_frame = False
-        size = min(len(buffer), len(self._output))
-        buffer[:size] = self._output[:size]
-        self._output = self._output[size:]
-        return size
-
-    readinto1 = readinto
+        with named_errors(self._path):
+            super().close()

@@ -1,10 +1,11 @@
 """Bytes of a page to its text: which encoding, and what is no text at all.
 
-Byte order marks are believed, then strict UTF-8. What is neither is read under each of UTF-16,
-GB18030, Big5 and damaged UTF-8, and the reading whose characters are commonest wins: the wrong one
-of GB18030 and Big5 is valid nearly as often as the right one, but what it gives are rare
-characters. Other encodings are left to charset-normalizer. A last character that a crawler cut in
-the middle becomes U+FFFD, as do lone surrogates; nothing else is changed.
+Byte order marks are believed, then strict UTF-8; what is UTF-8 with NULs may be UTF-16, and is
+where that reads well. What is neither is read under each of UTF-16, GB18030, Big5 and damaged
+UTF-8, and the reading whose characters are commonest wins: the wrong one of GB18030 and Big5 is
+valid nearly as often as the right one, but what it gives are rare characters. Other encodings are
+left to charset-normalizer. A last character that a crawler cut in the middle becomes U+FFFD, as do
+lone surrogates; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from filter.errors import WinnowError
 REPLACEMENT = "\ufffd"
 
 SAMPLE_BYTES = 1 << 16
-"""Bytes at the head of a page by which its encoding is told."""
+"""Bytes of a page by which its encoding is told."""
 
 CONTROL_SHARE = 0.05
 """Share of control characters beyond which data is no text."""
+
+_GB18030_MARK = b"\x84\x31\x95\x33"
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -30,7 +33,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
-    (b"\x84\x31\x95\x33", "gb18030"),
+    (_GB18030_MARK, "gb18030"),
 )
 
 _MAGIC = (
@@ -61,6 +64,10 @@ _EAST_ASIAN = frozenset(("cp932", "euc_jp", "cp949", "euc_kr"))
 
 _CONTROLS = frozenset(map(chr, (*range(32), 127))) - frozenset("\t\n\v\f\r\x1b")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+# After its first byte, which may be the second half of a character.
+_ASCII_RUN = re.compile(rb"([\x00-\x7f])[\x00-\x7f]{30,}")
 
 # The 600 characters that make up 80% of modern Chinese text, commonest first, and the traditional
 # forms of those that have one.
@@ -110,6 +117,8 @@ def decode(data: bytes, *, name: str = "input") -> tuple[str, str]:
 
 def decode_as(data: bytes, encoding: str) -> str:
     """The text of a page whose encoding is known; what is invalid in it becomes U+FFFD."""
+    if encoding == "gb18030":  # whose codec keeps the mark
+        data = data.removeprefix(_GB18030_MARK)
     return replace_surrogates(data.decode(encoding, errors="replace"))
 
 
@@ -131,11 +140,10 @@ def detect(data: bytes, *, name: str = "input", declared: Sequence[str] = ()) ->
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             raise WinnowError(f"{name}: not a text but {kind}")
-    # UTF-16 of plain ASCII is valid UTF-8 too, with a NUL beside each character.
-    if b"\0" not in data and _is_utf8(data):
-        encoding, text = "utf-8", data[:SAMPLE_BYTES].decode("utf-8", errors="replace")
+    if _is_utf8(data):
+        encoding, text = _utf8_or_utf16(data[:SAMPLE_BYTES])
     else:
-        sample = data[:SAMPLE_BYTES]
+        sample = _sample(data)
         encodings = dict.fromkeys((*declared, *_CANDIDATES))
         readings = {encoding: _read(sample, encoding) for encoding in encodings}
         encoding = max(readings, key=lambda encoding: _score(readings[encoding]))
@@ -146,10 +154,15 @@ def detect(data: bytes, *, name: str = "input", declared: Sequence[str] = ()) ->
                 if REPLACEMENT not in readings[other] and _score(text) < _doubt(text, other):
                     return other
             if _score(text) < 0:
-                return _detect_otherwise(data, name)
+                return _detect_otherwise(sample, name)
     if _control_share(text) > CONTROL_SHARE:
         raise WinnowError(f"{name}: not a text (binary data)")
     return encoding
+
+
+def squeeze_ascii(data: bytes) -> bytes:
+    """A page without the most of its long runs of ASCII, which tell nothing of its encoding."""
+    return _ASCII_RUN.sub(rb"\1 ", data)
 
 
 def replace_surrogates(text: str) -> str:
@@ -168,6 +181,32 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _utf8_or_utf16(sample: bytes) -> tuple[str, str]:
+    """The encoding of what is valid UTF-8, and its reading.
+
+    UTF-16 of plain ASCII is valid UTF-8 too, with a NUL beside each character. A few stray NULs in
+    a page of UTF-8 are no reason to read it so: what that gives is rare characters.
+    """
+    readings = {"utf-8": _read(sample, "utf-8")}
+    if b"\0" in sample:
+        others = {encoding: _read(sample, encoding) for encoding in ("utf-16-le", "utf-16-be")}
+        readings |= {encoding: text for encoding, text in others.items() if _score(text) >= 0}
+    return max(readings.items(), key=lambda reading: _score(reading[1]))
+
+
+def _sample(data: bytes) -> bytes:
+    """The part of a page by which its encoding is told: ASCII alone would tell nothing."""
+    if len(data) <= SAMPLE_BYTES:
+        return data
+    if b"\0" not in data:
+        return squeeze_ascii(data)[:SAMPLE_BYTES]
+    # It may be in UTF-16, where half of a Chinese character looks like ASCII, and characters begin
+    # at even places. If it is not, ASCII between its NULs speaks against that, and is wanted.
+    found = _NOT_ASCII.search(data)
+    begin = max(0, found.start() - SAMPLE_BYTES // 2) // 2 * 2 if found else 0
+    return data[begin : begin + SAMPLE_BYTES]
 
 
 def _read(data: bytes, encoding: str) -> str:
@@ -208,10 +247,10 @@ def _control_share(text: str) -> float:
     return sum(text.count(char) for char in _CONTROLS) / len(text) if text else 0.0
 
 
-def _detect_otherwise(data: bytes, name: str) -> str:
+def _detect_otherwise(sample: bytes, name: str) -> str:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:SAMPLE_BYTES], cp_isolation=list(_OTHERS)).best()
+    best = from_bytes(sample, cp_isolation=list(_OTHERS)).best()
     if best is None:
         raise WinnowError(f"{name}: cannot tell the encoding; convert the page to UTF-8 first")
     return codecs.lookup(best.encoding).name

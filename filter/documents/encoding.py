@@ -11,16 +11,13 @@ from __future__ import annotations
 import codecs
 import re
 
-from filter.text import decode_as, detect
+from filter.text import decode_as, detect, squeeze_ascii
 
 PRESCAN = 4096
 """Bytes at the head of a page in which it may declare its encoding; browsers look at 1024."""
 
 _META = re.compile(rb"<meta\b[^<>]*?\bcharset\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE)
 _XML = re.compile(rb"<\?xml\b[^<>]*?\bencoding\s*=\s*[\"']\s*([\w:.-]+)", re.IGNORECASE)
-
-# After its first byte, which may be the second half of a character.
-_ASCII_RUN = re.compile(rb"([\x00-\x7f])[\x00-\x7f]{30,}")
 
 # Those that hold ASCII as it is: a page that can name its encoding is not in UTF-16, whatever it
 # says. Python has codecs besides that are none of characters.
@@ -56,7 +53,7 @@ def decode_html(data: bytes, *, charset: str | None = None, name: str = "input")
     declared = [codec for codec in map(codec_name, names) if codec is not None]
     # Markup and scripts tell nothing, and may fill all that is looked at. (In UTF-16, where every
     # tag is full of NULs, half of a Chinese character looks like ASCII.)
-    sample = data if b"\0" in data else _ASCII_RUN.sub(rb"\1 ", data)
+    sample = data if b"\0" in data else squeeze_ascii(data)
     return decode_as(data, detect(sample, name=name, declared=declared))
 
 

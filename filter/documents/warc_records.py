@@ -2,26 +2,39 @@
 
 FastWARC finds records and unpacks them. Where one is broken it stops, and takes a record that is
 cut short, or says that it is longer than it is, for the last; so how long each one is gets checked,
-and after a broken one the next is looked for.
+and after a broken one the next is looked for. Where none can be found although there may be one,
+that the rest is lost is said too.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
+import zstandard
 from fastwarc.warc import ArchiveIterator
 
 from filter.documents import BadRecord
 from filter.errors import WinnowError, is_error
-from filter.files import BUFFER_SIZE, require_file, watch
+from filter.files import BUFFER_SIZE, open_bytes, require_file, watch
+
+STEP = 1 << 16
+"""Bytes of packed records that are unpacked at a time."""
 
 GZIP_MEMBER = b"\x1f\x8b\x08"
+ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
 BEGINNING = b"WARC/"
 AFTER_RECORD = b"\n\r\n" + BEGINNING
+
+_MARKS = {".gz": GZIP_MEMBER, ".zst": ZSTD_FRAME}
+
+MEMBER_HEAD = (1 << 17) + 64
+"""Bytes that are enough to unpack the beginning of a record: the largest block of zstd."""
 
 
 class Record:
@@ -112,7 +125,12 @@ def read_records(path: str) -> Iterator[Record | BadRecord]:
                         number += 1
                         yield BadRecord(path, number, str(error))
                     expected = last is not None
-            start = archive.next_record((start if last is None else last) + 1)
+            begin = start if last is None else last
+            start = archive.next_record(begin + 1)
+            # (A file in which there is no record at all is none of WARC, and bad as a whole.)
+            found_any = number > 1 or last is not None
+            if start is None and found_any and archive.may_hold_more(begin):
+                yield BadRecord(path, None, f"{path}: the rest of the file is lost")
 
 
 class _Archive:
@@ -121,8 +139,12 @@ class _Archive:
     def __init__(self, path: str, stream: Any) -> None:
         self._stream = stream
         self._seekable = stream.seekable()
-        head = stream.read(len(GZIP_MEMBER)) if self._seekable else b""
-        self._packed = path.lower().endswith(".gz") or head == GZIP_MEMBER
+        head = stream.read(len(ZSTD_FRAME)) if self._seekable else b""
+        self._mark = _MARKS.get(os.path.splitext(path)[1].lower(), AFTER_RECORD)
+        for mark in _MARKS.values():
+            if head.startswith(mark):
+                self._mark = mark
+        self._packed = self._mark != AFTER_RECORD
 
     def records(self, start: int) -> Iterator[Any]:
         """FastWARC's records from one of them on.
@@ -148,7 +170,7 @@ class _Archive:
         """Where the next record begins, at or after a place in the file."""
         if not self._seekable:
             return None
-        mark = GZIP_MEMBER if self._packed else AFTER_RECORD
+        mark = self._mark
         self._stream.seek(begin)
         window = b""
         while data := self._stream.read(BUFFER_SIZE):
@@ -163,6 +185,17 @@ class _Archive:
             window = window[-len(mark) + 1 :]
         return None
 
+    def may_hold_more(self, last: int) -> bool:
+        """Whether there may be records after a broken one, though none can be found.
+
+        Args:
+            last: Where the last one begins that was found.
+        """
+        if not self._seekable:
+            return True
+        # A member that holds several records, or the whole file, cannot be entered in the middle.
+        return self._packed and (last == 0 or not self._is_member(last))
+
     def _is_finished(self, start: int, last: int | None) -> bool:
         if self._stream.read(1):
             return False
@@ -170,30 +203,53 @@ class _Archive:
             return True
         if last is None:
             self._stream.seek(start)
-            return not self._stream.read(1)
-        return not self._packed or self.next_record(last + 1) is None
+            return not self._packed and not self._stream.read(1)  # packed, nothing has some bytes
+        if not self._packed:
+            return True
+        if self.next_record(last + 1) is not None:
+            return False
+        return self._mark != GZIP_MEMBER or not self._has_rest(
+            last if self._is_member(last) else start
+        )
+
+    def _has_rest(self, place: int) -> bool:
+        """Whether the members of gzip from a place on are followed by bytes that are no record.
+
+        FastWARC passes over what is too short to be unpacked: a member that was cut in its header.
+        """
+        self._stream.seek(place)
+        data = self._stream.read(STEP)
+        while data:
+            member, head = zlib.decompressobj(31), b""
+            try:
+                while data and not member.eof:
+                    head = (head + member.decompress(data, BUFFER_SIZE))[: len(BEGINNING)]
+                    data = member.unused_data or member.unconsumed_tail or self._stream.read(STEP)
+            except zlib.error:
+                return head != BEGINNING
+            if not member.eof:
+                return head != BEGINNING
+        return False
 
     def _is_member(self, place: int) -> bool:
-        """Whether there is a member of gzip at a place in which a record begins."""
+        """Whether there is a member of gzip, or a frame of zstd, in which a record begins."""
         before = self._stream.tell()
         self._stream.seek(place)
-        head = self._stream.read(4096)
+        head = self._stream.read(MEMBER_HEAD)
         self._stream.seek(before)
-        try:
-            return zlib.decompressobj(31).decompress(head, len(BEGINNING)) == BEGINNING
-        except zlib.error:
-            return False
+        return _unpacked(head, len(BEGINNING)) == BEGINNING
 
 
 class _Pipe:
     """A stream that cannot be sought, as FastWARC wants it."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
         self._position = 0
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
+        # One piece at a time: what stands before the place where a file breaks off is read.
+        data: bytes = self._stream.read1(size)
         self._position += len(data)
         return data
 
@@ -214,9 +270,23 @@ def _opened(path: str) -> Iterator[Any]:
         stdin = sys.stdin.buffer
         yield stdin if stdin.seekable() else _Pipe(stdin)
         return
+    if path.lower().endswith(".xz"):  # which FastWARC does not unpack
+        with open_bytes(path) as unpacked:
+            yield _Pipe(unpacked)
+        return
     with open(path, "rb") as stream:
         watch(path, stream)
         yield stream
+
+
+def _unpacked(data: bytes, size: int) -> bytes:
+    """So many bytes of what is packed with gzip or zstd; none where it is not."""
+    try:
+        if not data.startswith(ZSTD_FRAME):
+            return zlib.decompressobj(31).decompress(data, size)
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read(size)
+    except (zlib.error, zstandard.ZstdError):
+        return b""
 
 
 def _broken(error: BaseException) -> WinnowError:

@@ -24,6 +24,7 @@ from filter.files import (
     read_bytes,
     renamed,
     require_file,
+    temporary_stem,
 )
 
 EXTENSIONS = ("", ".gz", ".xz", ".zst")
@@ -70,6 +71,17 @@ def test_broken_compression_is_an_error_that_names_the_file(
         read_bytes(str(path))
 
 
+@pytest.mark.parametrize("extension", EXTENSIONS[1:])
+def test_a_compressed_file_without_a_byte_ends_too_early(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"pages.jsonl{extension}"
+    path.touch()
+    with pytest.raises(WinnowError, match=rf"{extension}: broken compressed file: it is empty"):
+        read_bytes(str(path))
+    with atomic_write(path):
+        pass
+    assert read_bytes(str(path)) == b""  # nothing, compressed, is a file of some bytes
+
+
 @settings(max_examples=30, deadline=None)
 @given(data=st.binary(max_size=5000), sizes=st.lists(st.integers(1, 700), min_size=1))
 def test_zstandard_frames_of_any_size_are_read_in_any_pieces(
@@ -113,6 +125,17 @@ def test_nothing_stands_under_the_name_until_all_is_written(tmp_path: Path) -> N
         stream.write(b"all of it")
         assert not path.exists()
     assert path.read_bytes() == b"all of it"
+
+
+@pytest.mark.parametrize("name", ["长" * 85, "a" * 241, "a" * 242, "a" * 251 + ".zst"])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    for text in (b"before", b"after"):
+        with atomic_write(tmp_path / name) as stream:
+            (temporary,) = set(os.listdir(tmp_path)) - {name}
+            assert temporary.startswith(f".{temporary_stem(name)}.")
+            stream.write(text)
+    assert read_bytes(str(tmp_path / name)) == b"after"
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_a_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
@@ -175,8 +198,41 @@ def test_trouble_of_the_machine_is_not_taken_for_a_broken_file(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(gzip.GzipFile, "readinto1", fail)
-    with stream, pytest.raises(OSError, match="Input/output error"):
+    with stream, pytest.raises(OSError, match="Input/output error") as caught:
         stream.read()
+    assert caught.value.filename == str(path)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_device_is_named() -> None:
+    with pytest.raises(OSError) as caught, atomic_write("/dev/full") as stream:
+        stream.write(b"page")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("size", [3, 1 << 20])
+def test_where_a_disk_takes_no_more_the_file_that_was_asked_for_is_named(
+    tmp_path: Path, extension: str, size: int
+) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / f"pages.jsonl{extension}"
+    data = os.urandom(size)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OSError) as caught, atomic_write(path) as stream:
+            stream.write(data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_somebody_else_keeps_its_file_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "out.txt"):
+        raise OSError(errno.EIO, "Input/output error")
+    assert caught.value.filename is None
 
 
 def test_another_extension_stands_before_that_of_a_compression() -> None:

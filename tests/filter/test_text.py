@@ -54,8 +54,8 @@ def test_a_page_that_is_mostly_markup(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32", "gb18030"])
 def test_a_byte_order_mark_is_believed_and_dropped(encoding: str) -> None:
-    mark = "" if encoding != "gb18030" else "\ufeff"
-    assert decode((mark + SIMPLIFIED).encode(encoding))[0] == mark + SIMPLIFIED
+    mark = "\ufeff" if encoding == "gb18030" else ""  # other codecs write their own
+    assert decode((mark + SIMPLIFIED).encode(encoding))[0] == SIMPLIFIED
 
 
 def test_english_in_utf_16_without_a_mark() -> None:
@@ -81,6 +81,32 @@ def test_stray_bytes_do_not_change_the_encoding() -> None:
 def test_the_head_of_a_file_is_enough() -> None:
     data = SIMPLIFIED.encode("gb18030") * 10
     assert {detect(data[:length]) for length in range(300, 340)} == {"gb18030"}
+
+
+@pytest.mark.parametrize("before", ["", "·"], ids=["ascii", "almost ascii"])
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (SIMPLIFIED, "gb18030"),
+        (TRADITIONAL, "cp950"),
+        (SIMPLIFIED, "utf-16-le"),
+        (SIMPLIFIED, "utf-16-be"),
+        (SIMPLIFIED, "utf-8"),
+    ],
+)
+@pytest.mark.parametrize("stray", [b"", b"\xff\xff"], ids=["whole", "damaged"])
+def test_text_after_a_long_head_of_ascii_is_read(
+    before: str, text: str, encoding: str, stray: bytes
+) -> None:
+    page = before + "Plain words of the head.\r\n" * 3000 + text * 20
+    data = page.encode(encoding) + stray
+    assert decode(data) == (data.decode(encoding, "replace"), encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "cp950"])
+def test_a_nul_in_a_long_head_of_ascii_changes_nothing(encoding: str) -> None:
+    page = "Plain words of the head.\r\n" * 3000 + "\0" + TRADITIONAL * 20
+    assert decode(page.encode(encoding)) == (page, encoding)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +145,32 @@ def test_binary_data_is_refused_by_name(data: bytes) -> None:
 def test_a_nul_in_a_page_is_text() -> None:
     text = SIMPLIFIED + "\0" + SIMPLIFIED
     assert decode(text.encode()) == (text, "utf-8")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "Product ABC-123 \0 price 12.50 好",
+        "The weather\0 of today\0, in words\0: 天气 is fine, and will be so tomorrow as well\0.",
+        "\0" + "Plain words of the head.\r\n" * 3000 + SIMPLIFIED,
+        "Plain words of the head.\r\n" * 3000 + "\0" + SIMPLIFIED,
+        "no\0thing but ASCII, and one NUL in it",
+    ],
+    ids=lambda page: ascii(page[:20]),
+)
+def test_utf_8_with_nuls_is_utf_8(page: str) -> None:
+    assert decode(page.encode()) == (page, "utf-8")
+
+
+def test_a_list_of_names_that_nuls_part_is_no_chinese_page() -> None:
+    with pytest.raises(WinnowError, match="not a text"):
+        decode(b"name\0value\0origin\0entry\0" * 20)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_that_is_valid_utf_8_is_utf_16(encoding: str) -> None:
+    text = "第一"
+    assert decode(text.encode(encoding)) == (text, encoding)
 
 
 def test_an_empty_page_is_a_page() -> None:

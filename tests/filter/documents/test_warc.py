@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import sys
 import zlib
 from collections.abc import Callable
@@ -35,6 +36,7 @@ HTML = "Content-Type: text/html; charset=utf-8\r\n"
 
 
 gz = partial(gzip.compress, mtime=0)  # the same bytes in every run
+zst = zstandard.ZstdCompressor(write_checksum=True).compress
 
 
 def markup(text: str, charset: str = "utf-8") -> bytes:
@@ -287,6 +289,50 @@ def test_a_broken_member_of_gzip_costs_nothing_but_itself(
     assert 1 <= sum(name.startswith("bad") for name in found) <= times
 
 
+@pytest.mark.parametrize("spoil", [spoiled_in_the_middle, cut_short, beheaded])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_broken_frame_of_zstd_costs_nothing_but_itself(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], times: int
+) -> None:
+    good = [zst(response(PAGE, str(number))) for number in range(4)]
+    broken = spoil(zst(response(PAGE, "broken")))
+    (tmp_path / "a.warc.zst").write_bytes(b"".join([*good[:2], *[broken] * times, *good[2:]]))
+    found = names(read(tmp_path / "a.warc.zst"))
+    assert [name for name in found if not name.startswith("bad")] == ["0", "1", "2", "3"]
+    assert found[2] in ("bad 3", "bad 4")
+    assert 1 <= sum(name.startswith("bad") for name in found) <= times
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("a.warc.gz", gz), ("a.warc.zst", zst)], ids=["gz", "zst"]
+)
+@pytest.mark.parametrize("bad", [0, 2])
+def test_what_is_lost_after_a_broken_record_is_told(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes], bad: int
+) -> None:
+    """In a file that is packed as one piece the next record cannot be found."""
+    pages = [response(PAGE, str(number)) for number in range(4)]
+    pages[bad] = pages[bad].replace(b"Content-Length: ", b"Nothing: ")
+    (tmp_path / name).write_bytes(pack(b"".join(pages)))
+    items = read(tmp_path / name)
+    assert names(items) == [*map(str, range(bad)), f"bad {bad + 1}", "bad None"]
+    assert str(items[-1]) == f"{tmp_path / name}: the rest of the file is lost"
+
+
+def test_a_wet_file_may_be_packed_with_xz(tmp_path: Path) -> None:
+    texts = ["".join(map(chr, Random(n).choices(range(0x4E00, 0x9FA5), k=90_000))) for n in "012"]
+    data = lzma.compress(INFO + b"".join(map(conversion, texts, "012")))
+    path = tmp_path / "a.warc.wet.xz"
+    path.write_bytes(data)
+    items = read(path)
+    assert [item.text for item in items if isinstance(item, Document)] == texts
+    path.write_bytes(data[: len(data) // 2])
+    first, broken, rest = read(path)
+    assert names([first]) == ["0"]
+    assert isinstance(broken, BadRecord) and "broken compressed file" in broken.error
+    assert str(rest) == f"{path}: the rest of the file is lost"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -317,12 +363,15 @@ def test_what_is_taken_for_the_end_of_the_file_is_not(tmp_path: Path) -> None:
     assert names(read(tmp_path / "a.warc.gz")) == ["bad 2", "1"]
 
 
+@pytest.mark.parametrize(
+    ("name", "pack"), [("a.warc.gz", gz), ("a.warc.zst", zst)], ids=["gz", "zst"]
+)
 def test_whatever_is_spoilt_the_rest_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, pack: Callable[[bytes], bytes]
 ) -> None:
     monkeypatch.setattr("filter.documents.warc.main_text", lambda extract, markup: (markup, 0))
     records = [INFO, *(response(PAGE, str(number)) for number in range(3)), conversion("w", "3")]
-    packed = [gz(data) for data in records]
+    packed = [pack(data) for data in records]
     random = Random(0)
     for _ in range(300):
         spoilt = random.randrange(len(packed))
@@ -330,10 +379,8 @@ def test_whatever_is_spoilt_the_rest_is_read(
         for _ in range(random.choice([1, 1, 5])):
             place = random.randrange(len(data))
             data[place : place + random.randrange(9)] = random.randbytes(random.randrange(9))
-        (tmp_path / "a.warc.gz").write_bytes(
-            b"".join([*packed[:spoilt], data, *packed[spoilt + 1 :]])
-        )
-        found = names(read(tmp_path / "a.warc.gz"))
+        (tmp_path / name).write_bytes(b"".join([*packed[:spoilt], data, *packed[spoilt + 1 :]]))
+        found = names(read(tmp_path / name))
         others = {str(number) for number in range(4) if number + 1 != spoilt}
         assert others <= set(found)
 
@@ -348,6 +395,23 @@ def test_a_file_that_is_cut_short_is_read_as_far_as_it_goes(
     found = names(read(tmp_path / "a.warc"))
     assert found[:2] == ["0", "1"]
     assert found[2:] in (["bad 3"], ["2"] if cut == 12 else ["bad 3"])
+
+
+@pytest.mark.parametrize("together", [1, 3], ids=["a member each", "one member"])
+def test_a_member_that_is_cut_in_its_header_is_a_bad_record(tmp_path: Path, together: int) -> None:
+    texts = [conversion(str(number), str(number)) for number in range(3)]
+    whole = b"".join(gz(b"".join(texts[i : i + together])) for i in range(0, 3, together))
+    path = tmp_path / "a.warc.gz"
+    for length in range(40):
+        path.write_bytes(whole + gz(response(PAGE, "3"))[:length])
+        assert names(read(path))[:4] == ["0", "1", "2", *["bad 4"] * (length > 0)], length
+
+
+@pytest.mark.parametrize("extension", [".gz", ".zst"])
+def test_a_packed_file_without_a_byte_is_a_bad_record(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"a.warc{extension}"
+    path.touch()
+    assert names(read(path)) == ["bad 1"]
 
 
 def test_a_file_that_is_one_member_of_gzip_is_read(tmp_path: Path) -> None:
