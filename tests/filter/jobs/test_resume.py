@@ -20,7 +20,7 @@ import pytest
 from filter.errors import WinnowError
 from filter.jobs.finish import Ledger
 from filter.jobs.plan import Job
-from filter.jobs.work import do_part
+from filter.jobs.work import do_parts
 
 Do = Callable[..., dict[str, Any]]
 Written = Callable[[Path], dict[str, bytes]]
@@ -210,7 +210,7 @@ def test_parts_may_come_in_any_order(
     ledger = Ledger(make_job())
     parts = list(ledger.parts())
     for part in reversed(parts):
-        statistics = do_part(mark_filter(), ledger.job, part)
+        (statistics,) = do_parts(mark_filter(), ledger.job, [part])
         assert (tmp_path / "out" / part.shard.name).exists() is False
         ledger.add(statistics)
         assert (part.shard.name in ledger.done) == (part.number == 0)
