@@ -84,6 +84,19 @@ def test_attributes_are_as_dolma_has_them(sidecar: str, sample: str) -> None:
     assert gzip.decompress(Path("side/attributes/winnow/b/a.jsonl.gz").read_bytes())
 
 
+@pytest.mark.parametrize(
+    ("floor", "levels"),
+    [((), GRID[1:]), (("--floor", "0"), GRID), (("--floor", "0.8"), (0.5, *GRID[3:]))],
+)
+def test_the_floor_is_the_one_asked_for(
+    model: Path, floor: tuple[str, ...], levels: tuple[float, ...]
+) -> None:
+    made = ("-o", "floor", "--sidecar", *floor, "-m", str(model))
+    assert call("run", "corpus/page.txt", *made) == 0
+    description = json.loads(Path("floor/attributes/winnow/winnow.json").read_bytes())
+    assert tuple(description["thresholds"]) == levels
+
+
 @pytest.mark.parametrize("threshold", GRID[1:])
 def test_apply_cuts_what_the_model_cuts_at_any_threshold_of_its_curve(
     sidecar: str, model: Path, threshold: float
