@@ -78,6 +78,7 @@ def plan_run(
         "winnow": __version__,
         "engine": content_filter.engine,
         "model": content_filter.model_hash,
+        "decoder": content_filter.decoder.digest,
         "task": "run",
         "threshold": content_filter.threshold,
         "keep": sorted(content_filter.keep),

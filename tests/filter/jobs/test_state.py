@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from filter.decoder_settings import DecoderSettings
 from filter.errors import UsageError
 from filter.jobs.plan import Job
 from filter.jobs.state import claimed, read_job
@@ -33,10 +34,13 @@ def test_another_setting_is_another_job(
         pass
     with claimed(make_job()):
         pass
-    stricter = mark_filter()
+    stricter, hotter = mark_filter(), mark_filter()
     stricter.threshold = 0.9
+    hotter.decoder = DecoderSettings(temperature=2.0)
+    decoders = [f'"{made.decoder.digest}"' for made in (mark_filter(), hotter)]
     for job, difference in (
         (make_job(content_filter=stricter), "threshold was 0.5 and is 0.9"),
+        (make_job(content_filter=hotter), "decoder was {} and is {}".format(*decoders)),
         (make_job(adds="spans"), 'adds was "clean" and is "spans"'),
         (make_job(limit=3), "limit was null and is 3"),
         (make_job(part_records=3), "part_records was 2 and is 3"),
