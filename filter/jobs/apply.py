@@ -126,7 +126,8 @@ def plan_apply(
     for shard in job.shards:
         path = _attribute_file(shard, directory)
         status = path.stat()
-        digest.update(f"{shard.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        made_of = f"{shard.name} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(made_of.encode("utf-8", "surrogateescape"))  # names need not be UTF-8
         made = AttributedFormat(shard.format, str(path), sidecar.name)
         shards.append(replace(shard, format=made))
     settings = {**job.settings, "attributes": digest.hexdigest()[:12]}

@@ -160,7 +160,9 @@ def carry_out(
         shutil.rmtree(job.state / "parts", ignore_errors=True)
         summary = summarise(ledger, seconds=time.monotonic() - begin)
         with atomic_write(job.output / SUMMARY) as stream:
-            stream.write((json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode())
+            shown = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
+            # The directory of rejects need not be UTF-8; what is none becomes an escape of JSON's.
+            stream.write(shown.encode("utf-8", "backslashreplace"))
     return summary
 
 

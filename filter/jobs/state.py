@@ -54,7 +54,8 @@ def claimed(job: Job, *, force: bool = False) -> Iterator[None]:
                 _check_free(job)
             with atomic_write(job.state / "job.json") as stream:
                 record = {"format": FORMAT, **job.record()}
-                stream.write(json.dumps(record, ensure_ascii=False, indent=1).encode())
+                # Escaped: the names of files need not be UTF-8.
+                stream.write(json.dumps(record, indent=1).encode())
         else:
             _check_same(job, earlier)
         _remove_temporaries(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,22 @@ def test_a_file_without_attributes_is_refused(
     Path("corpus/new.jsonl").write_bytes(b"")
     assert call("apply", "corpus/**/*.*", sidecar, "-o", "applied") == 2
     assert "corpus/new.jsonl: no attributes of it" in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf_8_are_names(model: Path) -> None:
+    old = os.fsdecode(b"\xb1\xea")  # GB 18030, as old archives unpack
+    Path(old).mkdir()
+    shutil.copy("corpus/a.jsonl", f"{old}/{old}.jsonl")
+    Path(old, f"page{old}.txt").write_bytes(b"a page")
+    for _ in ("begun", "gone on with"):
+        made = ("-o", "side", "--sidecar", "-m", str(model), "--rejects", f"bad{old}")
+        assert call("run", f"{old}/*", *made) == 1
+        assert call("apply", f"{old}/*", "side", "-o", "applied") == 1
+    assert Path("applied", f"page{old}.txt").is_file()
+    assert len(Path("applied", f"{old}.jsonl").read_bytes().splitlines()) == 9
+    assert Path(f"bad{old}", f"{old}.jsonl.jsonl").is_file()
+    settings = json.loads(Path("side/summary.json").read_bytes())["settings"]
+    assert settings["rejects"] == f"../bad{old}"
 
 
 def test_a_threshold_between_two_of_the_grid_is_the_upper_one(
