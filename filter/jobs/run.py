@@ -111,6 +111,7 @@ def plan(
         patterns,
         lambda path: document_format(path, options.input_format, **told),
         results=directory if sidecar is None else directory / sidecar.directory,
+        rejects=None if options.rejects is None else Path(os.path.abspath(options.rejects)),
         written=written_by(directory, read_job(directory)),
         adds=options.adds,
         sidecar=sidecar is not None,

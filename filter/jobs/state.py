@@ -87,18 +87,19 @@ def written_by(output: Path, record: dict[str, Any] | None) -> list[Path]:
     settings = record["settings"]
     sidecar = settings["sidecar"]
     results = output / "attributes" / sidecar["name"] if sidecar else output
-    rejects = output / settings["rejects"]
+    # By its name, as it was taken down: beyond a link, `..` would be somebody else's directory.
+    rejects = Path(os.path.normpath(output / settings["rejects"]))
     names = [shard["name"] for shard in record["shards"]]
     return [
         output / SUMMARY,
+        *([results / DESCRIPTION] if sidecar else []),
         *(results / name for name in names),
         *(rejects / f"{name}.jsonl" for name in names),
     ]
 
 
 def _check_free(job: Job) -> None:
-    for shard in job.shards:
-        path = job.output_path(shard)
+    for path in written_by(job.output, job.record()):
         if path.exists():
             raise UsageError(f"{path}: exists already; --force overwrites it")
 

@@ -193,6 +193,20 @@ def test_a_file_without_attributes_is_refused(
     assert "corpus/new.jsonl: no attributes of it" in capsys.readouterr().err
 
 
+def test_a_description_of_others_is_not_overwritten(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("side/attributes/winnow/winnow.json")
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    made = ("run", "corpus/page.txt", "-o", "side", "--sidecar", "-m", str(model))
+    assert call(*made) == 2
+    assert "winnow.json: exists already; --force overwrites it" in capsys.readouterr().err
+    assert path.read_text() == "mine"
+    assert call(*made, "--force") == 0
+    assert call(*made) == 0
+
+
 def test_names_that_are_not_utf_8_are_names(model: Path) -> None:
     old = os.fsdecode(b"\xb1\xea")  # GB 18030, as old archives unpack
     Path(old).mkdir()

@@ -94,10 +94,31 @@ def test_an_input_is_never_overwritten() -> None:
     assert find("a/x.jsonl", results=".") == {"x.jsonl": "a/x.jsonl"}
 
 
+def test_bad_records_take_the_place_of_no_input_and_no_output() -> None:
+    Path("a/x.jsonl.jsonl").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"x\.jsonl\.jsonl: would be overwritten, and is an input"):
+        find("a/x.jsonl*", rejects=Path("a"))
+    with pytest.raises(UsageError, match=r"would both be written to out/x\.jsonl\.jsonl"):
+        find("a/x.jsonl*", rejects=Path("out"))
+    with pytest.raises(UsageError, match=r"written to out/x\.jsonl, which must be a directory"):
+        find("a/x.jsonl", rejects=Path("out/x.jsonl"))
+    assert len(find("a/x.jsonl*", rejects=Path("bad"))) == 2
+
+
 def test_the_job_s_own_files_are_not_to_be_had() -> None:
     Path("summary.json").write_bytes(b"")
     with pytest.raises(UsageError, match=r"summary\.json: its output would take the place"):
         find("summary.json")
+    with pytest.raises(UsageError, match=r"summary\.json: would be overwritten, and is an input"):
+        find("summary.json", "a/x.jsonl", results=".")
+    Path("winnow.json").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"winnow\.json: its output would take the place"):
+        find_shards(
+            ["winnow.json"],
+            lambda path: document_format(path, "jsonl"),
+            results=Path("out"),
+            sidecar=True,
+        )
 
 
 def test_patterns_pass_over_what_the_job_has_written_and_names_of_it_are_refused() -> None:
