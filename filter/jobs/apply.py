@@ -174,7 +174,7 @@ def _attribute_file(shard: Shard, directory: Path) -> Path:
     for start in range(len(parts) - 1, 0, -1):
         name = attribute_name(shard.format, PurePath(*parts[start:]).as_posix())
         path = directory / name
-        if path.is_file():
+        if os.path.isfile(path):  # which knows of no error, should the name be too long to be one
             return path
     name = attribute_name(shard.format, parts[-1])
     raise UsageError(f"{shard.path}: no attributes of it, such as {directory / name}")

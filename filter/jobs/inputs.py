@@ -9,14 +9,18 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from filter.documents import Adds, DocumentFormat
 from filter.errors import UsageError
 from filter.files import require_file
-from filter.jobs.plan import STATE, SUMMARY, Shard
+from filter.jobs.plan import STATE, SUMMARY, Shard, beside
 from filter.jobs.sidecar import DESCRIPTION, attribute_name
+
+USUAL_LIMIT = 255
+"""Bytes that the name of a file may have on most file systems."""
 
 
 def find_shards(
@@ -44,8 +48,8 @@ def find_shards(
         sidecar: Whether attribute files are written, which are JSON Lines whatever the format.
 
     Raises:
-        UsageError: nothing matches, a file cannot be read, or outputs would not be one each and
-            clear of the inputs.
+        UsageError: nothing matches, a file cannot be read, an output's name is too long, or outputs
+            would not be one each and clear of the inputs.
     """
     paths = sorted(set(_expanded(patterns, {os.path.realpath(path) for path in written})))
     if not paths:
@@ -58,6 +62,7 @@ def find_shards(
         name = PurePath(os.path.relpath(path, root)).as_posix()
         name = attribute_name(made, name) if sidecar else made.output_name(name, adds=adds)
         shards.append(Shard(path, name, status.st_size, status.st_mtime_ns, made))
+    _check_names(shards, results)
     _check_outputs(shards, results, rejects, own=DESCRIPTION if sidecar else SUMMARY)
     return tuple(sorted(shards, key=lambda shard: shard.name))
 
@@ -104,6 +109,29 @@ def _checked(path: str) -> os.stat_result:
     return status
 
 
+def _check_names(shards: list[Shard], results: Path) -> None:
+    """Checks that what is written can have its names, of which some are longer than the input's."""
+    limit = _longest_name(str(results))
+    for shard in shards:
+        for name in (shard.name, beside(shard.name, ".jsonl")):
+            longest = max(map(len, os.fsencode(name).split(b"/")))
+            if longest > limit:
+                raise UsageError(
+                    f"{shard.path}: what is written for it would have a name of {longest} bytes,"
+                    f" and {results} takes {limit}; give the file a shorter name"
+                )
+
+
+def _longest_name(directory: str) -> int:
+    """Bytes that a name may have in a directory, or in the one that it will be made in."""
+    if sys.platform == "win32":
+        return USUAL_LIMIT
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory) or "."
+    limit = os.pathconf(directory, "PC_NAME_MAX")
+    return limit if limit > 0 else USUAL_LIMIT  # there are file systems that do not say
+
+
 def _check_outputs(shards: list[Shard], results: Path, rejects: Path | None, *, own: str) -> None:
     """Checks that what is written is one file each, and none of them an input.
 
@@ -121,7 +149,7 @@ def _check_outputs(shards: list[Shard], results: Path, rejects: Path | None, *, 
             raise UsageError(f"{shard.path}: its output would take the place of the job's own")
         paths = [os.path.join(results, shard.name)]
         if rejects is not None:
-            paths.append(os.path.join(rejects, f"{shard.name}.jsonl"))
+            paths.append(os.path.join(rejects, beside(shard.name, ".jsonl")))
         for path in paths:
             if path in by_path:
                 raise UsageError(

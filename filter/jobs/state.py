@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from filter.errors import UsageError
 from filter.files import atomic_write
-from filter.jobs.plan import STATE, SUMMARY, Job
+from filter.jobs.plan import STATE, SUMMARY, Job, beside
 from filter.jobs.sidecar import DESCRIPTION
 
 FORMAT = 1
@@ -94,7 +94,7 @@ def written_by(output: Path, record: dict[str, Any] | None) -> list[Path]:
         output / SUMMARY,
         *([results / DESCRIPTION] if sidecar else []),
         *(results / name for name in names),
-        *(rejects / f"{name}.jsonl" for name in names),
+        *(rejects / beside(name, ".jsonl") for name in names),
     ]
 
 

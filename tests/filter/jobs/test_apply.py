@@ -185,12 +185,13 @@ def test_what_the_attributes_do_not_hold_is_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["new.jsonl", f"{'题' * 83}12.txt"])
 def test_a_file_without_attributes_is_refused(
-    sidecar: str, capsys: pytest.CaptureFixture[str]
+    sidecar: str, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    Path("corpus/new.jsonl").write_bytes(b"")
+    Path("corpus", name).write_bytes(b"")
     assert call("apply", "corpus/**/*.*", sidecar, "-o", "applied") == 2
-    assert "corpus/new.jsonl: no attributes of it" in capsys.readouterr().err
+    assert f"corpus/{name}: no attributes of it" in capsys.readouterr().err
 
 
 def test_a_description_of_others_is_not_overwritten(

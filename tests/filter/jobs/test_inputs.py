@@ -105,6 +105,19 @@ def test_bad_records_take_the_place_of_no_input_and_no_output() -> None:
     assert len(find("a/x.jsonl*", rejects=Path("bad"))) == 2
 
 
+@pytest.mark.parametrize("directory", ["out", "not/there/yet"])
+def test_a_name_that_no_output_can_have_is_said_at_once(directory: str) -> None:
+    title = Path("a", f"{'题' * 83}12.txt")
+    title.write_bytes(b"")
+    assert list(find(str(title), results=directory)) == [title.name]
+    with pytest.raises(UsageError) as caught:
+        find("a/*.txt", results=directory, adds="spans")
+    assert str(caught.value) == (
+        f"{title.absolute()}: what is written for it would have a name of 257 bytes, and"
+        f" {directory} takes 255; give the file a shorter name"
+    )
+
+
 def test_the_job_s_own_files_are_not_to_be_had() -> None:
     Path("summary.json").write_bytes(b"")
     with pytest.raises(UsageError, match=r"summary\.json: its output would take the place"):
