@@ -210,7 +210,10 @@ class ContentFilter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         name_or_path, options = self._origin
-        return _open_copy, (name_or_path, tuple(options.items()), self.model_hash)
+        # The threshold that it has: decoder.json may have another by the time a copy is opened.
+        options = {**options, "threshold": self._threshold}
+        made_of = (self.model_hash, self.decoder.digest)
+        return _open_copy, (name_or_path, tuple(options.items()), *made_of)
 
     def _pipe(
         self, texts: Iterable[str], threshold: float, keep: tuple[str, ...]
@@ -258,13 +261,17 @@ def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
 
 @lru_cache(maxsize=8)
 def _open_copy(
-    name_or_path: str | None, options: tuple[tuple[str, Any], ...], model_hash: str
+    name_or_path: str | None, options: tuple[tuple[str, Any], ...], model_hash: str, decoder: str
 ) -> ContentFilter:
     """A pickled filter, opened again; once a process, however often it arrives."""
     content_filter = ContentFilter(name_or_path, dict(options))
-    if content_filter.model_hash != model_hash:
-        raise WinnowError(
-            f"{name_or_path or 'the embedded model'}: not the model that the filter was made with"
-            f" ({content_filter.model_hash}, not {model_hash})"
-        )
+    for what, was, now in (
+        ("model", model_hash, content_filter.model_hash),
+        ("decoder.json", decoder, content_filter.decoder.digest),
+    ):
+        if now != was:
+            raise WinnowError(
+                f"{name_or_path or 'the embedded model'}: not the {what} that the filter was made"
+                f" with ({now}, not {was})"
+            )
     return content_filter

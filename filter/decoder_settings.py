@@ -7,6 +7,7 @@ otherwise be no threshold at all.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -124,6 +125,20 @@ class DecoderSettings:
             whole_line_bonus=self.whole_line_bonus,
             page_bonus=self.page_bonus,
         )
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of the SHA-256 of all that spans depend on besides model and threshold.
+
+        What is known of thresholds does not count. Nor does the threshold, of which this is one,
+        and a filter's own may be another.
+        """
+        apart = ("threshold", "promise", "curve")
+        values = {own.name: getattr(self, own.name) for own in fields(self)}
+        kept = {name: value for name, value in values.items() if name not in apart}
+        # 1 and 1.0 are one setting, whichever of them stands in the file.
+        kept = json.loads(json.dumps(kept), parse_int=float)
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     def threshold_at(self, max_prose_loss: float) -> float:
         """The lowest threshold of the curve that keeps the prose loss within `max_prose_loss`.

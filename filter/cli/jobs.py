@@ -79,7 +79,8 @@ def run(
         typer.Option(
             "--floor",
             metavar="P",
-            help="Lowest threshold that the sidecar can be cut at. [default: 0.1]",
+            help="Lowest threshold that the sidecar can be cut at; 0 for all that the model's curve"
+            " has. [default: 0.1]",
         ),
     ] = None,
     model: options.Model = None,
@@ -124,6 +125,8 @@ def run(
         raise UsageError("--sidecar writes no records for --format to add to; give one of them")
     if floor is not None and not sidecar:
         raise UsageError("--floor is for --sidecar")
+    if floor is not None and not 0 <= floor <= 1:
+        raise UsageError(f"--floor must be between 0 and 1, not {floor}")
     chosen = FilterOptions(
         model=model,
         device=device,
@@ -138,11 +141,12 @@ def run(
     content_filter, picked = chosen.open()
     if picked is not None:
         content_filter, _ = replace(chosen, threshold=picked, max_prose_loss=None).open()
+    lowest = FLOOR if floor is None else floor
     job = plan_run(
         paths,
         output,
         content_filter,
-        sidecar=Sidecar.of(content_filter, floor=floor or FLOOR) if sidecar else None,
+        sidecar=Sidecar.of(content_filter, floor=lowest) if sidecar else None,
         options=_job_options(
             adds, input_format, _format_options(text_key, id_key, extractor), rejects, limit
         ),

@@ -47,13 +47,17 @@ def coloured(page: FilteredPage) -> str:
     return "".join(pieces)
 
 
-def table(page: FilteredPage) -> str:
-    """One line a span: where, what, how sure, and its text with control characters shown."""
-    return "".join(
+def table(name: object, page: FilteredPage) -> str:
+    """The page's name and one line a span: where, what, how sure, and its text.
+
+    Control characters are shown, in the name too: it may be that of a file, or what a record says.
+    """
+    lines = (
         f"{span.start:>8} {span.end:>8}  {span.label:<12} {span.score:.2f}  "
         f"{span.text.translate(_CONTROLS)}\n"
         for span in page.removed
     )
+    return "".join((str(name).translate(_CONTROLS), "\n", *lines))
 
 
 def marked(text: str, spans: Iterable[Span]) -> str:

@@ -104,7 +104,11 @@ def _as_jsonl(stream: IO[bytes]) -> DocumentWriter:
 def _as_table(stream: IO[bytes]) -> DocumentWriter:
     from filter.cli.show import table
 
-    return PageWriter(stream, lambda document, page: f"{document.id}\n{table(page)}".encode())
+    def write(document: Document, page: FilteredPage) -> bytes:
+        # The name of a file need not be UTF-8, nor what a record has for an id.
+        return table(document.id, page).encode("utf-8", "backslashreplace")
+
+    return PageWriter(stream, write)
 
 
 def _in_color(stream: IO[bytes]) -> DocumentWriter:

@@ -126,7 +126,8 @@ def plan_apply(
     for shard in job.shards:
         path = _attribute_file(shard, directory)
         status = path.stat()
-        digest.update(f"{shard.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        made_of = f"{shard.name} {status.st_size} {status.st_mtime_ns}\n"
+        digest.update(made_of.encode("utf-8", "surrogateescape"))  # names need not be UTF-8
         made = AttributedFormat(shard.format, str(path), sidecar.name)
         shards.append(replace(shard, format=made))
     settings = {**job.settings, "attributes": digest.hexdigest()[:12]}
@@ -173,7 +174,7 @@ def _attribute_file(shard: Shard, directory: Path) -> Path:
     for start in range(len(parts) - 1, 0, -1):
         name = attribute_name(shard.format, PurePath(*parts[start:]).as_posix())
         path = directory / name
-        if path.is_file():
+        if os.path.isfile(path):  # which knows of no error, should the name be too long to be one
             return path
     name = attribute_name(shard.format, parts[-1])
     raise UsageError(f"{shard.path}: no attributes of it, such as {directory / name}")

@@ -9,14 +9,18 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
 from filter.documents import Adds, DocumentFormat
 from filter.errors import UsageError
 from filter.files import require_file
-from filter.jobs.plan import STATE, SUMMARY, Shard
-from filter.jobs.sidecar import attribute_name
+from filter.jobs.plan import STATE, SUMMARY, Shard, beside
+from filter.jobs.sidecar import DESCRIPTION, attribute_name
+
+USUAL_LIMIT = 255
+"""Bytes that the name of a file may have on most file systems."""
 
 
 def find_shards(
@@ -24,6 +28,7 @@ def find_shards(
     make_format: Callable[[str], DocumentFormat],
     *,
     results: Path,
+    rejects: Path | None = None,
     written: Iterable[Path] = (),
     adds: Adds = "clean",
     sidecar: bool = False,
@@ -37,13 +42,14 @@ def find_shards(
         patterns: Files, or patterns such as `crawl/**/*.jsonl.zst`.
         make_format: The format of a file.
         results: Directory of the outputs.
+        rejects: Directory of bad records, where it is none of the job's own.
         written: What an earlier run has written; patterns pass over it.
         adds: What will be added to records.
         sidecar: Whether attribute files are written, which are JSON Lines whatever the format.
 
     Raises:
-        UsageError: nothing matches, a file cannot be read, or outputs would not be one each and
-            clear of the inputs.
+        UsageError: nothing matches, a file cannot be read, an output's name is too long, or outputs
+            would not be one each and clear of the inputs.
     """
     paths = sorted(set(_expanded(patterns, {os.path.realpath(path) for path in written})))
     if not paths:
@@ -56,7 +62,8 @@ def find_shards(
         name = PurePath(os.path.relpath(path, root)).as_posix()
         name = attribute_name(made, name) if sidecar else made.output_name(name, adds=adds)
         shards.append(Shard(path, name, status.st_size, status.st_mtime_ns, made))
-    _check_outputs(shards, results)
+    _check_names(shards, results)
+    _check_outputs(shards, results, rejects, own=DESCRIPTION if sidecar else SUMMARY)
     return tuple(sorted(shards, key=lambda shard: shard.name))
 
 
@@ -102,25 +109,67 @@ def _checked(path: str) -> os.stat_result:
     return status
 
 
-def _check_outputs(shards: list[Shard], results: Path) -> None:
-    by_name: dict[str, Shard] = {}
+def _check_names(shards: list[Shard], results: Path) -> None:
+    """Checks that what is written can have its names, of which some are longer than the input's."""
+    limit = _longest_name(str(results))
     for shard in shards:
-        if shard.name in by_name:
-            raise UsageError(
-                f"{by_name[shard.name].path} and {shard.path} would both be written to"
-                f" {results / shard.name}"
-            )
-        by_name[shard.name] = shard
-        if shard.name == SUMMARY or shard.name.split("/")[0] == STATE:
-            raise UsageError(f"{shard.path}: its output would take the place of the job's own")
-    inputs = {os.path.realpath(shard.path) for shard in shards}
-    for shard in shards:
-        output = os.path.realpath(results / shard.name)
-        if output in inputs:
-            raise UsageError(f"{output}: would be overwritten, and is an input; write elsewhere")
-        for parent in PurePath(shard.name).parents:
-            if str(parent) in by_name:
+        for name in (shard.name, beside(shard.name, ".jsonl")):
+            longest = max(map(len, os.fsencode(name).split(b"/")))
+            if longest > limit:
                 raise UsageError(
-                    f"{by_name[str(parent)].path} would be written to {results / parent}, which"
-                    f" must be a directory for {shard.path}"
+                    f"{shard.path}: what is written for it would have a name of {longest} bytes,"
+                    f" and {results} takes {limit}; give the file a shorter name"
                 )
+
+
+def _longest_name(directory: str) -> int:
+    """Bytes that a name may have in a directory, or in the one that it will be made in."""
+    if sys.platform == "win32":
+        return USUAL_LIMIT
+    while not os.path.exists(directory):
+        directory = os.path.dirname(directory) or "."
+    limit = os.pathconf(directory, "PC_NAME_MAX")
+    return limit if limit > 0 else USUAL_LIMIT  # there are file systems that do not say
+
+
+def _check_outputs(shards: list[Shard], results: Path, rejects: Path | None, *, own: str) -> None:
+    """Checks that what is written is one file each, and none of them an input.
+
+    Args:
+        shards: With the names of their outputs.
+        results: As in `find_shards`.
+        rejects: As in `find_shards`.
+        own: Name of the file that the job itself writes among the outputs.
+    """
+    inputs = {os.path.realpath(shard.path) for shard in shards}
+    _check_no_input(str(results / own), inputs)
+    by_path: dict[str, Shard] = {}
+    for shard in shards:
+        if shard.name == own or shard.name.split("/")[0] == STATE:
+            raise UsageError(f"{shard.path}: its output would take the place of the job's own")
+        paths = [os.path.join(results, shard.name)]
+        if rejects is not None:
+            paths.append(os.path.join(rejects, beside(shard.name, ".jsonl")))
+        for path in paths:
+            if path in by_path:
+                raise UsageError(
+                    f"{by_path[path].path} and {shard.path} would both be written to {path}"
+                )
+            by_path[path] = shard
+    for path in by_path:
+        _check_no_input(path, inputs)
+    roots = {str(results), str(rejects)}
+    for path, shard in by_path.items():
+        while path not in roots:
+            path = os.path.dirname(path)
+            if path in by_path:
+                raise UsageError(
+                    f"{by_path[path].path} would be written to {path}, which must be a directory"
+                    f" for {shard.path}"
+                )
+
+
+def _check_no_input(path: str, inputs: set[str]) -> None:
+    path = os.path.realpath(path)
+    if path in inputs:
+        raise UsageError(f"{path}: would be overwritten, and is an input; write elsewhere")

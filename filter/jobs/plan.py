@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filter.documents import Adds, DocumentFormat
+from filter.files import base_name
 from filter.jobs.sidecar import Sidecar
 
 PART_CHARACTERS = 2_000_000
@@ -26,6 +28,23 @@ STATE = ".winnow"
 """Directory below OUT with what a job must remember; its name keeps it out of globs."""
 
 SUMMARY = "summary.json"
+
+NAME_BYTES = 240
+"""Longest name that a file which goes with a shard has from the shard. File systems take 255 bytes
+as a rule, and a file's name is longer while it is written."""
+
+
+def beside(name: str, extension: str) -> str:
+    """A shard's name with one more extension; where that is too long, a hash with the extension."""
+    directory, last = posixpath.split(name)
+    if len(os.fsencode(last + extension)) <= NAME_BYTES:
+        return name + extension
+    return posixpath.join(directory, _hash(name) + extension)
+
+
+def _hash(name: str) -> str:
+    """A shard's name in 16 characters."""
+    return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +134,11 @@ class Job:
 
     def rejects_path(self, shard: Shard) -> Path:
         """Bad records of a shard."""
-        return self.rejects / f"{shard.name}.jsonl"
+        return self.rejects / beside(shard.name, ".jsonl")
 
     def done_path(self, shard: Shard) -> Path:
         """The file that says that a shard is done."""
-        return self.state / "done" / f"{shard.name}.json"
+        return self.state / "done" / beside(shard.name, ".json")
 
     @property
     def parts_directory(self) -> Path:
@@ -128,8 +147,9 @@ class Job:
 
     def part_path(self, shard: Shard, number: int) -> Path:
         """A finished part; compressed as the shard's output is, by the same extension."""
-        extensions = _two_extensions(os.path.basename(shard.name))
-        return self._part_file(shard, number, "".join(extensions))
+        # No other extension: where a title is the name, all after a full stop may look like one.
+        last = posixpath.basename(shard.name)
+        return self._part_file(shard, number, last[len(base_name(last)) :])
 
     def part_rejects_path(self, shard: Shard, number: int) -> Path:
         """Bad records of a part."""
@@ -142,11 +162,4 @@ class Job:
     def _part_file(self, shard: Shard, number: int, extension: str) -> Path:
         # All in one directory: making and removing one for each of a million pages takes longer
         # than filtering them.
-        digest = hashlib.blake2b(shard.name.encode("utf-8", "surrogateescape"), digest_size=8)
-        return self.parts_directory / f"{digest.hexdigest()}-{number:08d}{extension}"
-
-
-def _two_extensions(name: str) -> tuple[str, str]:
-    """``("", ".txt")`` or ``(".jsonl", ".zst")``."""
-    stem, second = os.path.splitext(name)
-    return os.path.splitext(stem)[1], second
+        return self.parts_directory / f"{_hash(shard.name)}-{number:08d}{extension}"

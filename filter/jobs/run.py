@@ -78,6 +78,7 @@ def plan_run(
         "winnow": __version__,
         "engine": content_filter.engine,
         "model": content_filter.model_hash,
+        "decoder": content_filter.decoder.digest,
         "task": "run",
         "threshold": content_filter.threshold,
         "keep": sorted(content_filter.keep),
@@ -110,6 +111,7 @@ def plan(
         patterns,
         lambda path: document_format(path, options.input_format, **told),
         results=directory if sidecar is None else directory / sidecar.directory,
+        rejects=None if options.rejects is None else Path(os.path.abspath(options.rejects)),
         written=written_by(directory, read_job(directory)),
         adds=options.adds,
         sidecar=sidecar is not None,
@@ -159,7 +161,9 @@ def carry_out(
         shutil.rmtree(job.state / "parts", ignore_errors=True)
         summary = summarise(ledger, seconds=time.monotonic() - begin)
         with atomic_write(job.output / SUMMARY) as stream:
-            stream.write((json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode())
+            shown = json.dumps(summary, ensure_ascii=False, indent=1) + "\n"
+            # The directory of rejects need not be UTF-8; what is none becomes an escape of JSON's.
+            stream.write(shown.encode("utf-8", "backslashreplace"))
     return summary
 
 

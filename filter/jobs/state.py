@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from filter.errors import UsageError
 from filter.files import atomic_write
-from filter.jobs.plan import STATE, SUMMARY, Job
+from filter.jobs.plan import STATE, SUMMARY, Job, beside
 from filter.jobs.sidecar import DESCRIPTION
 
 FORMAT = 1
@@ -54,7 +54,8 @@ def claimed(job: Job, *, force: bool = False) -> Iterator[None]:
                 _check_free(job)
             with atomic_write(job.state / "job.json") as stream:
                 record = {"format": FORMAT, **job.record()}
-                stream.write(json.dumps(record, ensure_ascii=False, indent=1).encode())
+                # Escaped: the names of files need not be UTF-8.
+                stream.write(json.dumps(record, indent=1).encode())
         else:
             _check_same(job, earlier)
         _remove_temporaries(job)
@@ -86,18 +87,19 @@ def written_by(output: Path, record: dict[str, Any] | None) -> list[Path]:
     settings = record["settings"]
     sidecar = settings["sidecar"]
     results = output / "attributes" / sidecar["name"] if sidecar else output
-    rejects = output / settings["rejects"]
+    # By its name, as it was taken down: beyond a link, `..` would be somebody else's directory.
+    rejects = Path(os.path.normpath(output / settings["rejects"]))
     names = [shard["name"] for shard in record["shards"]]
     return [
         output / SUMMARY,
+        *([results / DESCRIPTION] if sidecar else []),
         *(results / name for name in names),
-        *(rejects / f"{name}.jsonl" for name in names),
+        *(rejects / beside(name, ".jsonl") for name in names),
     ]
 
 
 def _check_free(job: Job) -> None:
-    for shard in job.shards:
-        path = job.output_path(shard)
+    for path in written_by(job.output, job.record()):
         if path.exists():
             raise UsageError(f"{path}: exists already; --force overwrites it")
 

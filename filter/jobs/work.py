@@ -134,11 +134,6 @@ def do_parts(
         yield write_part(job, part, _watched(its_pages, seen) if seen else its_pages)
 
 
-def do_part(content_filter: ContentFilter, job: Job, part: Part) -> PartStatistics:
-    """Filters and writes one part."""
-    return next(do_parts(content_filter, job, [part]))
-
-
 def write_part(job: Job, part: Part, pages: Iterable[Scored]) -> PartStatistics:
     """Writes a part.
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from filter import ContentFilter, FilteredPage
 from filter.benchmark.pages import generate_pages, take_characters
+from filter.decoder_settings import DecoderSettings
 from filter.files import atomic_write
 from filter.jobs.local import run_local
 from filter.jobs.run import carry_out, plan_run
@@ -59,7 +60,7 @@ class NullFilter:
     """Finds nothing, at no cost."""
 
     engine, model_hash = "null/none/cpu", "000000000000"
-    threshold, keep = 0.5, ()
+    decoder, threshold, keep = DecoderSettings(), 0.5, ()
 
     def pipe(self, texts: Iterable[str]) -> Iterator[FilteredPage]:
         return (FilteredPage(text, (), (), self.engine, self.model_hash) for text in texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_a_table_has_a_line_a_span(winnow: Winnow) -> None:
         ["1", "6", "ad", "0.90", "【买␊吧】"],
         ["11", "15", "link", "0.90", "〔首页〕"],
     ]
+
+
+def test_the_name_above_a_table_is_shown_whatever_is_in_it(winnow: Winnow) -> None:
+    name = os.fsdecode(b"\xb1\xea\x1b[2J.txt")  # GB 18030, as old archives unpack
+    Path(name).write_text(PAGE, "utf-8")
+    out = winnow("spans", name, "--format", "table").out
+    assert out.splitlines()[0].decode() == "\\udcb1\\udcea␛[2J.txt"
+    records = ({"id": "a\n\ud800\x9b", "text": PAGE}, {"id": 7, "text": ""})
+    Path("pages.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    result = winnow("spans", "pages.jsonl", "--format", "table")
+    assert result.code == 0
+    lines = result.out.decode().splitlines()
+    assert (lines[0], lines[-1]) == ("a␊\\ud800\ufffd", "7")
 
 
 def test_colours_mark_the_spans_and_nothing_in_a_page_acts_on_the_terminal(winnow: Winnow) -> None:

@@ -236,6 +236,21 @@ def test_a_pickled_filter_refuses_another_model_of_the_same_name(
         pickle.loads(data)
 
 
+def test_a_pickled_filter_refuses_another_decoder_and_keeps_its_threshold(
+    copy_model: Callable[..., Path],
+) -> None:
+    path = copy_model(threshold=0.3)
+    original = ContentFilter.from_pretrained(path, device="cpu")
+    data = pickle.dumps(original)
+    decoder = path / "decoder.json"
+    settings = json.loads(decoder.read_text(encoding="utf-8"))
+    decoder.write_text(json.dumps({**settings, "temperature": 3.0}), encoding="utf-8")
+    with pytest.raises(WinnowError, match=r"not the decoder\.json that the filter was made with"):
+        pickle.loads(data)
+    decoder.write_text(json.dumps({**settings, "threshold": 0.9}), encoding="utf-8")
+    assert pickle.loads(data).threshold == original.threshold == 0.3
+
+
 def test_engines_agree_within_the_stated_tolerance(tiny_model: Path, pages: list[str]) -> None:
     onnx = ContentFilter.from_pretrained(tiny_model, engine="onnx", dtype="float32")
     torch = ContentFilter.from_pretrained(tiny_model, engine="torch", device="cpu")

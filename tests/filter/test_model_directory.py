@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,22 @@ def test_the_hash_is_of_the_model_and_not_of_its_settings(directory: Path) -> No
     assert model.hash(model.onnx.values()) != before
     (directory / "model.safetensors").write_bytes(safetensors({"a": 2, "b": 3}))
     assert model.hash(model.safetensors) != before
+
+
+@pytest.mark.parametrize("key", [own.name for own in fields(DecoderSettings)])
+def test_the_digest_of_a_decoder_is_of_all_that_spans_depend_on(key: str) -> None:
+    others: dict[str, Any] = {
+        "bias": {"ad": 0.5}, "promise": Promise(**PROMISE), "curve": (CurvePoint(0.5, 0.0, 1.0),),
+    }  # fmt: skip
+    before = DecoderSettings()
+    after = replace(before, **{key: others.get(key, 0.75)})
+    assert len(before.digest) == 12
+    assert (after.digest == before.digest) == (key in ("threshold", "promise", "curve"))
+
+
+def test_the_digest_of_a_decoder_does_not_depend_on_how_it_is_written() -> None:
+    one = DecoderSettings(temperature=2.0, bias={"ad": 1.0, "link": -1.0})
+    assert DecoderSettings(temperature=2, bias={"link": -1, "ad": 1}).digest == one.digest
 
 
 def test_locating_a_model(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from filter import ContentFilter
+from filter.decoder_settings import DecoderSettings
 from filter.errors import MissingPackageError, UsageError, WinnowError
 from filter.jobs.finish import Ledger
 from filter.jobs.local import run_local
@@ -108,6 +109,7 @@ def marks(path: Path | None = None) -> Any:
     class Marks:  # made here, so that it is pickled as a whole
         engine = "marks/text/cpu"
         model_hash = "0123456789ab"
+        decoder = DecoderSettings()
         threshold = 0.5
         keep = ()
 

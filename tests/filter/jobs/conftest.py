@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from filter.decoder_settings import DecoderSettings
 from filter.jobs.local import run_local
 from filter.jobs.plan import Job
 from filter.jobs.run import JobOptions, carry_out, plan_run
@@ -29,6 +30,7 @@ class MarkFilter:
 
     engine = "marks/text/cpu"
     model_hash = "0123456789ab"
+    decoder = DecoderSettings()
     threshold = 0.5
     keep: tuple[str, ...] = ()
 

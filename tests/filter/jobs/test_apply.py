@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,19 @@ def test_attributes_are_as_dolma_has_them(sidecar: str, sample: str) -> None:
     assert page["id"] == "page.txt"
     assert page["attributes"]["winnow__page"][0][:2] == [0, len(sample)]
     assert gzip.decompress(Path("side/attributes/winnow/b/a.jsonl.gz").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("floor", "levels"),
+    [((), GRID[1:]), (("--floor", "0"), GRID), (("--floor", "0.8"), (0.5, *GRID[3:]))],
+)
+def test_the_floor_is_the_one_asked_for(
+    model: Path, floor: tuple[str, ...], levels: tuple[float, ...]
+) -> None:
+    made = ("-o", "floor", "--sidecar", *floor, "-m", str(model))
+    assert call("run", "corpus/page.txt", *made) == 0
+    description = json.loads(Path("floor/attributes/winnow/winnow.json").read_bytes())
+    assert tuple(description["thresholds"]) == levels
 
 
 @pytest.mark.parametrize("threshold", GRID[1:])
@@ -171,12 +185,43 @@ def test_what_the_attributes_do_not_hold_is_refused(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["new.jsonl", f"{'题' * 83}12.txt"])
 def test_a_file_without_attributes_is_refused(
-    sidecar: str, capsys: pytest.CaptureFixture[str]
+    sidecar: str, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    Path("corpus/new.jsonl").write_bytes(b"")
+    Path("corpus", name).write_bytes(b"")
     assert call("apply", "corpus/**/*.*", sidecar, "-o", "applied") == 2
-    assert "corpus/new.jsonl: no attributes of it" in capsys.readouterr().err
+    assert f"corpus/{name}: no attributes of it" in capsys.readouterr().err
+
+
+def test_a_description_of_others_is_not_overwritten(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("side/attributes/winnow/winnow.json")
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    made = ("run", "corpus/page.txt", "-o", "side", "--sidecar", "-m", str(model))
+    assert call(*made) == 2
+    assert "winnow.json: exists already; --force overwrites it" in capsys.readouterr().err
+    assert path.read_text() == "mine"
+    assert call(*made, "--force") == 0
+    assert call(*made) == 0
+
+
+def test_names_that_are_not_utf_8_are_names(model: Path) -> None:
+    old = os.fsdecode(b"\xb1\xea")  # GB 18030, as old archives unpack
+    Path(old).mkdir()
+    shutil.copy("corpus/a.jsonl", f"{old}/{old}.jsonl")
+    Path(old, f"page{old}.txt").write_bytes(b"a page")
+    for _ in ("begun", "gone on with"):
+        made = ("-o", "side", "--sidecar", "-m", str(model), "--rejects", f"bad{old}")
+        assert call("run", f"{old}/*", *made) == 1
+        assert call("apply", f"{old}/*", "side", "-o", "applied") == 1
+    assert Path("applied", f"page{old}.txt").is_file()
+    assert len(Path("applied", f"{old}.jsonl").read_bytes().splitlines()) == 9
+    assert Path(f"bad{old}", f"{old}.jsonl.jsonl").is_file()
+    settings = json.loads(Path("side/summary.json").read_bytes())["settings"]
+    assert settings["rejects"] == f"../bad{old}"
 
 
 def test_a_threshold_between_two_of_the_grid_is_the_upper_one(

@@ -172,6 +172,10 @@ def test_shards_without_a_page_are_written_all_the_same(winnow: Any) -> None:
         (("corpus/a.jsonl", "-o", "out", "--format", "cleaned"), "(did you mean 'clean'?)"),
         (("corpus/a.jsonl", "-o", "out", "--sidecar", "--format", "spans"), "give one of them"),
         (("corpus/a.jsonl", "-o", "out", "--floor", "0.2"), "--floor is for --sidecar"),
+        *(
+            (("corpus/a.jsonl", "-o", "out", "--sidecar", "--floor", floor), "between 0 and 1, not")
+            for floor in ("-0.1", "1.5", "50", "nan")
+        ),
         (("corpus/a.jsonl", "-o", "out", "--workers", "0"), "--workers"),
         (("corpus/a.jsonl",), "--output"),
         (("-o", "out"), "FILES"),

@@ -94,10 +94,44 @@ def test_an_input_is_never_overwritten() -> None:
     assert find("a/x.jsonl", results=".") == {"x.jsonl": "a/x.jsonl"}
 
 
+def test_bad_records_take_the_place_of_no_input_and_no_output() -> None:
+    Path("a/x.jsonl.jsonl").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"x\.jsonl\.jsonl: would be overwritten, and is an input"):
+        find("a/x.jsonl*", rejects=Path("a"))
+    with pytest.raises(UsageError, match=r"would both be written to out/x\.jsonl\.jsonl"):
+        find("a/x.jsonl*", rejects=Path("out"))
+    with pytest.raises(UsageError, match=r"written to out/x\.jsonl, which must be a directory"):
+        find("a/x.jsonl", rejects=Path("out/x.jsonl"))
+    assert len(find("a/x.jsonl*", rejects=Path("bad"))) == 2
+
+
+@pytest.mark.parametrize("directory", ["out", "not/there/yet"])
+def test_a_name_that_no_output_can_have_is_said_at_once(directory: str) -> None:
+    title = Path("a", f"{'题' * 83}12.txt")
+    title.write_bytes(b"")
+    assert list(find(str(title), results=directory)) == [title.name]
+    with pytest.raises(UsageError) as caught:
+        find("a/*.txt", results=directory, adds="spans")
+    assert str(caught.value) == (
+        f"{title.absolute()}: what is written for it would have a name of 257 bytes, and"
+        f" {directory} takes 255; give the file a shorter name"
+    )
+
+
 def test_the_job_s_own_files_are_not_to_be_had() -> None:
     Path("summary.json").write_bytes(b"")
     with pytest.raises(UsageError, match=r"summary\.json: its output would take the place"):
         find("summary.json")
+    with pytest.raises(UsageError, match=r"summary\.json: would be overwritten, and is an input"):
+        find("summary.json", "a/x.jsonl", results=".")
+    Path("winnow.json").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"winnow\.json: its output would take the place"):
+        find_shards(
+            ["winnow.json"],
+            lambda path: document_format(path, "jsonl"),
+            results=Path("out"),
+            sidecar=True,
+        )
 
 
 def test_patterns_pass_over_what_the_job_has_written_and_names_of_it_are_refused() -> None:

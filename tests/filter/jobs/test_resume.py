@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from filter.errors import WinnowError
 from filter.jobs.finish import Ledger
 from filter.jobs.plan import Job
-from filter.jobs.work import do_part
+from filter.jobs.work import do_parts
 
 Do = Callable[..., dict[str, Any]]
 Written = Callable[[Path], dict[str, bytes]]
@@ -168,8 +169,7 @@ def test_a_part_that_the_disk_has_lost_is_done_again(
         do()
 
     assert in_fork(killed) == -signal.SIGKILL
-    parts = sorted((tmp_path / "out" / ".winnow" / "parts").rglob("*.jsonl"))
-    parts = [path for path in parts if path.is_file()]
+    parts = sorted((tmp_path / "out" / ".winnow" / "parts").rglob("*-????????"))
     assert len(parts) >= 2
     parts[0].write_bytes(b"")
     parts[1].with_suffix(".done").write_bytes(b"")
@@ -200,6 +200,32 @@ def test_a_full_disk_stops_the_job_and_room_on_it_lets_it_go_on(
     assert written(tmp_path / "out") == undisturbed
 
 
+def test_a_job_with_names_as_long_as_titles_goes_on(
+    do: Do, written: Written, tmp_path: Path, corpus: Path
+) -> None:
+    long = corpus / f"{'题' * 76}123456.jsonl"  # which leaves no room for a marker of that name
+    (corpus / "b" / "a.jsonl").rename(long)
+    page = corpus / f"1.{'题' * 77}.txt"
+    page.write_text("第1篇。【广告】", "utf-8")
+
+    def killed(change: int) -> None:
+        die_at(change)
+        do(str(long), str(page))
+
+    for change in range(1, 40, 3):
+        in_fork(partial(killed, change))
+        summary = do(str(long), str(page))
+        assert (summary["pages"], summary["rejects"], summary["shards"]) == (4, 1, 2)
+        out = written(tmp_path / "out")
+        assert out.pop(page.name).decode() == "第1篇。"
+        assert len(out.pop(long.name).splitlines()) == 3
+        ((rejects, data),) = out.items()
+        assert rejects.startswith(".winnow/rejects/") and rejects.endswith(".jsonl")
+        assert json.loads(data)["file"] == str(long)
+        assert do(str(long), str(page))["pages_filtered_now"] == 0
+        shutil.rmtree(tmp_path / "out")
+
+
 def test_parts_may_come_in_any_order(
     make_job: Callable[..., Job],
     mark_filter: Any,
@@ -210,7 +236,7 @@ def test_parts_may_come_in_any_order(
     ledger = Ledger(make_job())
     parts = list(ledger.parts())
     for part in reversed(parts):
-        statistics = do_part(mark_filter(), ledger.job, part)
+        (statistics,) = do_parts(mark_filter(), ledger.job, [part])
         assert (tmp_path / "out" / part.shard.name).exists() is False
         ledger.add(statistics)
         assert (part.shard.name in ledger.done) == (part.number == 0)

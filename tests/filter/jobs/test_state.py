@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from filter.decoder_settings import DecoderSettings
 from filter.errors import UsageError
 from filter.jobs.plan import Job
 from filter.jobs.state import claimed, read_job
@@ -33,10 +34,13 @@ def test_another_setting_is_another_job(
         pass
     with claimed(make_job()):
         pass
-    stricter = mark_filter()
+    stricter, hotter = mark_filter(), mark_filter()
     stricter.threshold = 0.9
+    hotter.decoder = DecoderSettings(temperature=2.0)
+    decoders = [f'"{made.decoder.digest}"' for made in (mark_filter(), hotter)]
     for job, difference in (
         (make_job(content_filter=stricter), "threshold was 0.5 and is 0.9"),
+        (make_job(content_filter=hotter), "decoder was {} and is {}".format(*decoders)),
         (make_job(adds="spans"), 'adds was "clean" and is "spans"'),
         (make_job(limit=3), "limit was null and is 3"),
         (make_job(part_records=3), "part_records was 2 and is 3"),
@@ -98,6 +102,36 @@ def test_files_that_are_there_are_not_overwritten(
     assert read_job(tmp_path / "out") is None
     do(force=True)
     assert b"clean_text" in (tmp_path / "out" / "b" / "a.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["out/summary.json", "bad/b/a.jsonl.jsonl"])
+def test_other_files_of_a_job_take_nobody_s_place_either(
+    do: Do, make_job: MakeJob, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    rejects = tmp_path / "bad"
+    assert f"{path}: exists already; --force overwrites it" in refusal(make_job(rejects=rejects))
+    assert path.read_text() == "mine"
+    do(force=True, rejects=rejects)
+    assert path.read_text() != "mine"
+    do(rejects=rejects)  # which goes on: they are its own by now
+
+
+def test_bad_records_are_found_again_where_out_is_a_link(
+    do: Do, tmp_path: Path, corpus: Path
+) -> None:
+    (tmp_path / "disk" / "out").mkdir(parents=True)
+    (tmp_path / "out").symlink_to(tmp_path / "disk" / "out")
+    others = tmp_path / "disk" / "bad" / "b" / "a.jsonl.jsonl"
+    others.parent.mkdir(parents=True)
+    others.write_text("mine")
+    do(rejects=tmp_path / "bad")
+    assert (tmp_path / "bad" / "b" / "a.jsonl.jsonl").is_file()
+    do(f"{corpus}/a.jsonl", rejects=tmp_path / "bad", force=True)
+    assert not (tmp_path / "bad" / "b" / "a.jsonl.jsonl").exists()
+    assert others.read_text() == "mine"
 
 
 def test_two_processes_do_not_share_a_directory(make_job: MakeJob) -> None:
