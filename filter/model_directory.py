@@ -22,9 +22,10 @@ from filter.errors import WinnowError
 from filter.labels import PROSE
 
 EMBEDDED = Path(__file__).parent / "models" / "default"
-DEFAULT = "winnow:default"
-"""Name of the embedded model, wherever one must be named."""
 """The model that comes with the package."""
+
+DEFAULT = "winnow:default"
+"""Its name, wherever one must be named."""
 
 CONTENTS = (
     "config.json, tokenizer.json, tokenizer_config.json, decoder.json and weights:"

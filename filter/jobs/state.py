@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from filter.errors import UsageError
-from filter.files import atomic_write
+from filter.files import atomic_write, temporary_stem
 from filter.jobs.plan import STATE, SUMMARY, Job, beside
 from filter.jobs.sidecar import DESCRIPTION
 
@@ -155,7 +155,7 @@ def _remove_temporaries(job: Job) -> None:
         paths += job.output_path(shard), job.rejects_path(shard), job.done_path(shard)
     names_in: dict[Path, set[str]] = {}
     for path in paths:
-        names_in.setdefault(path.parent, set()).add(path.name)
+        names_in.setdefault(path.parent, set()).add(temporary_stem(path.name))
     for directory, names in names_in.items():
         if not directory.is_dir():
             continue

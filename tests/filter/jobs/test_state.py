@@ -14,6 +14,7 @@ import pytest
 
 from filter.decoder_settings import DecoderSettings
 from filter.errors import UsageError
+from filter.files import atomic_write
 from filter.jobs.plan import Job
 from filter.jobs.state import claimed, read_job
 
@@ -167,6 +168,23 @@ def test_what_a_killed_process_had_begun_to_write_is_removed(
         pass
     assert not begun.exists()
     assert all(path.exists() for path in others)
+
+
+def test_it_is_removed_where_its_name_is_a_hash(
+    make_job: MakeJob, corpus: Path, tmp_path: Path
+) -> None:
+    long = corpus / f"{'题' * 79}.jsonl"  # which leaves no room for the name of a temporary
+    (corpus / "b" / "a.jsonl").rename(long)
+    (tmp_path / "out").mkdir()
+    begun: list[Path] = []
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "out" / long.name) as stream:
+        begun = list((tmp_path / "out").glob(".*.tmp"))
+        raise ZeroDivisionError(stream)
+    assert len(begun) == 1
+    begun[0].write_bytes(b"")  # as if nobody had cleared up
+    with claimed(make_job(str(long))):
+        pass
+    assert not begun[0].exists()
 
 
 def test_a_job_file_that_cannot_be_read_is_not_guessed_at(
