@@ -36,7 +36,9 @@ def promise_section(decoder: DecoderSettings) -> str:
                 (f"{bound:g}", f"{point.threshold:g}", f"{point.page_loss:.5f}",
                  f"{point.prose_loss:.5f}", recall)
             )  # fmt: skip
-    least = decoder.threshold_at(promise.max_prose_loss)
+    bound = promise.max_prose_loss
+    kept = (p.threshold for p in decoder.curve if p.bound is not None and p.bound <= bound)
+    least = next(kept, decoder.threshold)
     stricter = (
         f" Bounds that are not promised raised the threshold; this one alone allows {least:g}."
         if least < decoder.threshold

@@ -252,8 +252,10 @@ def test_the_promise_is_stated_with_what_it_rests_on(copy_model: CopyModel) -> N
         assert words in promise, words
     assert "| 0.002 | 0" not in promise
     assert "raised the threshold" not in promise
-    stricter = write_card(copy_model(promise=PROMISE, curve=curve, threshold=0.9)).read_text()
-    assert "raised the threshold; this one alone allows 0.7." in " ".join(stricter.split())
+    settings = json.loads((path / "decoder.json").read_text())
+    (path / "decoder.json").write_text(json.dumps({**settings, "threshold": 0.9}))
+    stricter = " ".join(write_card(path).read_text().split())
+    assert "raised the threshold; this one alone allows 0.7." in stricter
     assert "Nothing is promised" not in card
 
 

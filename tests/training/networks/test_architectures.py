@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from filter import ContentFilter
 from filter.errors import UsageError, WinnowError
 from filter.labels import PROSE
+from filter.model_directory import EMBEDDED, locate, read_model_directory
 from filter.tokenizer import PageTokenizer
 from training.character_trainer import collate
 from training.config_files import config_path, load_config
@@ -473,9 +474,16 @@ def test_every_base_in_configs_is_proved_here() -> None:
     named = {
         path.stem
         for path in config_path("small").parent.glob("*.yaml")
-        if re.search(r"^base: (?!runs/)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if re.search(r"^base: [\w-]+/", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert named == set(HUB)
+
+
+def test_the_embedded_model_is_a_base_by_its_name() -> None:
+    assert base_directory("winnow:default") == locate("winnow:default") == EMBEDDED
+    config = load_config("finetune")
+    assert config.base == "winnow:default"
+    assert config.window == read_model_directory(EMBEDDED).decoder.window
 
 
 @pytest.mark.parametrize("objective", ["mlm", "rtd"])
