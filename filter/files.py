@@ -27,7 +27,7 @@ COMPRESSED = (".gz", ".xz", ".zst")
 BUFFER_SIZE = 1 << 20
 
 LONGEST_NAME = 255
-"""Bytes of a file's name that file systems take."""
+"""Bytes of a file's name that most file systems take."""
 
 GZIP_LEVEL = 6
 """Three times as fast as the highest level, for one hundredth of the size."""

@@ -15,12 +15,9 @@ from pathlib import Path, PurePath
 
 from filter.documents import Adds, DocumentFormat
 from filter.errors import UsageError
-from filter.files import require_file
+from filter.files import LONGEST_NAME, require_file
 from filter.jobs.plan import STATE, SUMMARY, Shard, beside
 from filter.jobs.sidecar import DESCRIPTION, attribute_name
-
-USUAL_LIMIT = 255
-"""Bytes that the name of a file may have on most file systems."""
 
 
 def find_shards(
@@ -125,11 +122,11 @@ def _check_names(shards: list[Shard], results: Path) -> None:
 def _longest_name(directory: str) -> int:
     """Bytes that a name may have in a directory, or in the one that it will be made in."""
     if sys.platform == "win32":
-        return USUAL_LIMIT
+        return LONGEST_NAME
     while not os.path.exists(directory):
         directory = os.path.dirname(directory) or "."
     limit = os.pathconf(directory, "PC_NAME_MAX")
-    return limit if limit > 0 else USUAL_LIMIT  # there are file systems that do not say
+    return limit if limit > 0 else LONGEST_NAME  # there are file systems that do not say
 
 
 def _check_outputs(shards: list[Shard], results: Path, rejects: Path | None, *, own: str) -> None:

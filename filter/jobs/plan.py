@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from filter.documents import Adds, DocumentFormat
-from filter.files import base_name
+from filter.files import LONGEST_NAME, base_name
 from filter.jobs.sidecar import Sidecar
 
 PART_CHARACTERS = 2_000_000
@@ -29,15 +29,11 @@ STATE = ".winnow"
 
 SUMMARY = "summary.json"
 
-NAME_BYTES = 240
-"""Longest name that a file which goes with a shard has from the shard. File systems take 255 bytes
-as a rule, and a file's name is longer while it is written."""
-
 
 def beside(name: str, extension: str) -> str:
     """A shard's name with one more extension; where that is too long, a hash with the extension."""
     directory, last = posixpath.split(name)
-    if len(os.fsencode(last + extension)) <= NAME_BYTES:
+    if len(os.fsencode(last + extension)) <= LONGEST_NAME:
         return name + extension
     return posixpath.join(directory, _hash(name) + extension)
 

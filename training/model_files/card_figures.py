@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from filter.decoder_settings import DecoderSettings
+from filter.decoder_settings import CurvePoint, DecoderSettings
 from filter.labels import IN_SENTENCE
 from training.evaluation.tables import HEADLINES, PROSE_HEADLINES, shown
 
@@ -29,19 +29,18 @@ def promise_section(decoder: DecoderSettings) -> str:
         return ""
     rows = []
     for bound in BOUNDS:
-        point = next((p for p in decoder.curve if p.bound is not None and p.bound <= bound), None)
+        point = _within(decoder, bound)
         if point is not None:
             recall = "" if point.recall is None else f"{point.recall:.3f}"
             rows.append(
                 (f"{bound:g}", f"{point.threshold:g}", f"{point.page_loss:.5f}",
                  f"{point.prose_loss:.5f}", recall)
             )  # fmt: skip
-    bound = promise.max_prose_loss
-    kept = (p.threshold for p in decoder.curve if p.bound is not None and p.bound <= bound)
-    least = next(kept, decoder.threshold)
+    least = _within(decoder, promise.max_prose_loss)
     stricter = (
-        f" Bounds that are not promised raised the threshold; this one alone allows {least:g}."
-        if least < decoder.threshold
+        " Bounds that are not promised raised the threshold; this one alone allows"
+        f" {least.threshold:g}."
+        if least is not None and least.threshold < decoder.threshold
         else ""
     )
     return (
@@ -62,6 +61,11 @@ def promise_section(decoder: DecoderSettings) -> str:
             ("bound", "threshold", "mean loss of a page", "prose loss, pooled", "spam recall"), rows
         )
     )
+
+
+def _within(decoder: DecoderSettings, bound: float) -> CurvePoint | None:
+    """The lowest threshold of the curve that promises a bound, if one does."""
+    return next((p for p in decoder.curve if p.bound is not None and p.bound <= bound), None)
 
 
 def figures(data: str, result: Mapping[str, Any]) -> str:

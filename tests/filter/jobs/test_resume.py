@@ -203,9 +203,9 @@ def test_a_full_disk_stops_the_job_and_room_on_it_lets_it_go_on(
 def test_a_job_with_names_as_long_as_titles_goes_on(
     do: Do, written: Written, tmp_path: Path, corpus: Path
 ) -> None:
-    long = corpus / f"{'题' * 76}123456.jsonl"  # which leaves no room for a marker of that name
+    long = corpus / f"{'题' * 81}123456.jsonl"  # which leaves no room for a marker of that name
     (corpus / "b" / "a.jsonl").rename(long)
-    page = corpus / f"1.{'题' * 77}.txt"
+    page = corpus / f"1.{'题' * 83}.txt"
     page.write_text("第1篇。【广告】", "utf-8")
 
     def killed(change: int) -> None:
